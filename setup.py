@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A thin bridge from setuptools to CMake; pyproject.toml holds the metadata.
 
-CMake builds the pybind11 module and, if the environment has a TensorFlow, the op library for it. The
-environment variable CMAKE_ARGS is passed on.
+CMake builds the pybind11 module and, if the environment has a TensorFlow, the op library for it.
+The environment variable CMAKE_ARGS is passed on.
 """
 
 import importlib.machinery
