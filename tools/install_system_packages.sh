@@ -1,0 +1,56 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Installs what the build needs from the system, as far as it is missing.
+#
+# usage: install_system_packages.sh <python>
+#
+# Looks for the files themselves and not for packages, so that anything installed by other means
+# counts. Without root, sudo or apt-get, one line names what is missing.
+set -euo pipefail
+
+python=${1:?usage: install_system_packages.sh <python>}
+cxx=${CXX:-c++}
+
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
+  echo "error: '$python' is not a Python 3.10 or later; name one: make PYTHON=..." >&2
+  exit 1
+fi
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+
+missing=()
+if ! command -v "$cxx" > /dev/null; then
+  missing+=(g++)
+fi
+has_header() {
+  echo "#include <$1>" | "$cxx" -E -x c++ - > /dev/null 2>&1
+}
+has_header isa-l/igzip_lib.h || missing+=(libisal-dev)
+has_header gtest/gtest.h || missing+=(libgtest-dev)
+has_header gmock/gmock.h || missing+=(libgmock-dev)
+has_header zlib.h || missing+=(zlib1g-dev)
+python_include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')
+[ -e "$python_include/Python.h" ] || missing+=("python$version-dev")
+# Debian splits ensurepip from Python; a venv without it has no pip.
+"$python" -c 'import ensurepip, venv' 2> /dev/null || missing+=("python$version-venv")
+
+if [ ${#missing[@]} -eq 0 ]; then
+  exit 0
+fi
+
+run_as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+  run_as_root=(sudo)
+  # Asking for a password needs somebody to ask.
+  [ -t 0 ] || run_as_root=(sudo -n)
+fi
+if ! command -v apt-get > /dev/null \
+  || { [ ${#run_as_root[@]} -gt 0 ] && ! "${run_as_root[@]}" true 2> /dev/null; }; then
+  echo "error: missing on this system: ${missing[*]}; install with: sudo apt-get install ${missing[*]}" >&2
+  exit 1
+fi
+
+echo "Installing ${missing[*]}"
+"${run_as_root[@]}" apt-get update -qq
+"${run_as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+  apt-get install -y -qq --no-install-recommends "${missing[@]}"
