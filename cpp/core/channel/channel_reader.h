@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPEMODE_CORE_CHANNEL_CHANNEL_READER_H_
+#define PIPEMODE_CORE_CHANNEL_CHANNEL_READER_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/base/error.h"
+#include "core/channel/pipe_state.h"
+#include "core/format/record_format.h"
+#include "core/format/record_stream.h"
+#include "core/io/wait.h"
+
+namespace pipemode {
+
+struct ChannelOptions {
+  std::string channel;
+  std::string pipe_dir;
+  std::string state_dir;
+  StreamOptions stream;
+  TimeLimit open_timeout{1800};  // for the FIFO to appear and to be opened by its writer
+  TimeLimit read_timeout{1800};  // for each next byte from then on
+};
+
+// Throws InvalidArgumentError if an option makes no sense.
+void CheckOptions(const ChannelOptions& options);
+
+// The records of one epoch of one channel: the next one that nobody has read.
+//
+// Nothing is touched until the first record is asked for. Then the reader waits for the FIFO of the epoch that is due, claims it,
+// waits for its writer, moves the state on to the next epoch, and reads. A reader that ends before there is a writer (time
+// limit, cancellation, kill) leaves the epoch to the next one; later than that the writer would see EPIPE and go on to the next
+// epoch, so this one is over.
+//
+// Not safe for use by two threads at once, but for CancelToken.
+class ChannelReader {
+ public:
+  // What `context` points to must outlive the reader. Throws as CheckOptions does.
+  ChannelReader(ChannelOptions options, const WaitContext& context);
+
+  // Reads the next record into `sink`; see RecordStream::Read. Returns false at the end of the epoch, then always; the
+  // FIFO is closed by then. Messages begin with channel, epoch and path.
+  bool Read(RecordSink& sink);
+
+  // Drops the next record.
+  bool Skip();
+
+  // Closes the FIFO, so that its writer sees EPIPE. Every later Read returns false.
+  void Close() noexcept;
+
+  // The epoch that is being read; none before the first record was asked for, and while its FIFO is missing.
+  std::optional<uint64_t> epoch() const noexcept { return epoch_; }
+
+  // Corrupt records passed over.
+  uint64_t corrupted_records() const noexcept { return corrupted_records_; }
+
+ private:
+  bool Next(RecordSink* sink);
+  void Open();
+  EpochClaim WaitForClaim(const PipeState& state, Wait& wait);
+
+  const ChannelOptions options_;
+  const WaitContext context_;
+  std::string position_;   // "channel 'train' epoch 3 (/...)", as messages begin
+  std::string wait_what_;  // what Open() waits for just now
+  std::optional<uint64_t> epoch_;
+  std::optional<EpochClaim> claim_;  // holds the epoch for as long as `stream_` reads it
+  std::unique_ptr<RecordStream> stream_;
+  uint64_t corrupted_records_ = 0;
+  bool done_ = false;
+};
+
+}  // namespace pipemode
+
+#endif  // PIPEMODE_CORE_CHANNEL_CHANNEL_READER_H_

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What is in a stream, as a user names it. docs/formats.md describes the bytes.
+#ifndef PIPEMODE_CORE_FORMAT_RECORD_FORMAT_H_
+#define PIPEMODE_CORE_FORMAT_RECORD_FORMAT_H_
+
+#include <cstdint>
+#include <string_view>
+
+#include "core/io/inflate_source.h"
+
+namespace pipemode {
+
+enum class RecordFormat { kRecordIo, kTfRecord, kTextLine };
+
+// How the parts of one multi-part RecordIO record are joined. The bytes do not tell.
+enum class RecordIoParts {
+  kJoined,  // as they are
+  kDmlc,    // with the magic number between them, which the dmlc writer dropped there
+};
+
+inline constexpr uint64_t kDefaultMaxRecordBytes = uint64_t{1} << 30;
+
+struct StreamOptions {
+  RecordFormat format = RecordFormat::kRecordIo;
+  Compression compression = Compression::kNone;
+  RecordIoParts recordio_parts = RecordIoParts::kJoined;
+  // A longer record is an error.
+  uint64_t max_record_bytes = kDefaultMaxRecordBytes;
+  // How many records in a row may fail their payload CRC and be dropped before that is an error.
+  uint64_t max_corrupted_records_to_skip = 0;
+};
+
+// Names compare without case. Each throws InvalidArgumentError that lists the names there are.
+RecordFormat ParseRecordFormat(std::string_view name);    // "RecordIO", "TFRecord", "TextLine"
+Compression ParseCompression(std::string_view name);      // "" or "NONE", "GZIP", "ZLIB"
+RecordIoParts ParseRecordIoParts(std::string_view name);  // "joined", "dmlc"
+
+}  // namespace pipemode
+
+#endif  // PIPEMODE_CORE_FORMAT_RECORD_FORMAT_H_

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/format/record_reader.h"
+
+#include <algorithm>
+
+#include "core/base/error.h"
+#include "core/format/crc32c.h"
+#include "core/format/recordio_reader.h"
+#include "core/format/text_line_reader.h"
+#include "core/format/tfrecord_reader.h"
+
+namespace pipemode {
+namespace {
+
+// The first step of a long payload; each further one doubles what there is.
+constexpr size_t kFirstStepBytes = size_t{1} << 20;
+// Read and checked at a time, small enough to be still in cache for the CRC.
+constexpr size_t kPieceBytes = size_t{256} << 10;
+
+}  // namespace
+
+void RecordReader::BeginRecord() {
+  if (half_read_) {
+    throw DataLossError("this record was left half read by a cancelled call");
+  }
+  record_offset_ = input_.position();
+}
+
+void RecordReader::MovePayload(RecordSink* sink, size_t offset, size_t size, uint32_t* crc) {
+  size_t done = 0;
+  char* payload = nullptr;
+  size_t allocated = 0;
+  while (done < size) {
+    size_t count;
+    const char* piece;
+    if (sink == nullptr) {
+      input_.Fill(std::min({size - done, kPieceBytes, input_.capacity()}));
+      piece = input_.buffered().data();
+      count = std::min(input_.buffered().size(), size - done);
+      input_.Consume(count);
+    } else {
+      if (done == allocated) {
+        allocated += std::min(size - done, std::max(done, kFirstStepBytes));
+        payload = sink->Resize(offset + allocated) + offset;
+      }
+      piece = payload + done;
+      count = input_.ReadInto(payload + done, std::min(allocated - done, kPieceBytes));
+    }
+    if (count == 0) {
+      ThrowTruncated("a payload of " + std::to_string(size) + " bytes, after " +
+                     std::to_string(done));
+    }
+    if (crc != nullptr) *crc = ExtendCrc32c(*crc, piece, count);
+    done += count;
+  }
+}
+
+void RecordReader::CheckSize(uint64_t size) const {
+  if (size > max_record_bytes_) {
+    throw DataLossError("a record of " + std::to_string(size) +
+                        " bytes is longer than max_record_bytes (" +
+                        std::to_string(max_record_bytes_) +
+                        "); raise that if such records are real, else the stream is corrupt");
+  }
+}
+
+void RecordReader::ThrowTruncated(const std::string& where) {
+  throw DataLossError("the stream ends inside " + where +
+                      "; was the writer cut off, or is the object incomplete?");
+}
+
+bool RecordReader::LooksLikeGzip() const {
+  const std::string_view start = input_.buffered();
+  return record_offset_ == 0 && start.substr(0, 3) == "\x1f\x8b\x08";
+}
+
+std::unique_ptr<RecordReader> MakeRecordReader(const StreamOptions& options,
+                                               BufferedReader* input) {
+  switch (options.format) {
+    case RecordFormat::kTfRecord:
+      return std::make_unique<TFRecordReader>(input, options.max_record_bytes);
+    case RecordFormat::kTextLine:
+      return std::make_unique<TextLineReader>(input, options.max_record_bytes);
+    case RecordFormat::kRecordIo:
+      break;
+  }
+  return std::make_unique<RecordIOReader>(input, options.max_record_bytes, options.recordio_parts);
+}
+
+}  // namespace pipemode

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPEMODE_CORE_FORMAT_RECORD_READER_H_
+#define PIPEMODE_CORE_FORMAT_RECORD_READER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/format/record_format.h"
+#include "core/io/buffered_reader.h"
+
+namespace pipemode {
+
+// Where a reader puts the bytes of one record.
+class RecordSink {
+ public:
+  virtual ~RecordSink() = default;
+
+  // Makes the record `size` bytes long and returns where it begins, never null; bytes written so far stay. Called once for most
+  // records, more often, with growing sizes, for one that is longer than what is buffered.
+  virtual char* Resize(size_t size) = 0;
+};
+
+// Takes records out of a byte stream, one after the other. Not safe for use by two threads at once.
+class RecordReader {
+ public:
+  virtual ~RecordReader() = default;
+  RecordReader(const RecordReader&) = delete;
+  RecordReader& operator=(const RecordReader&) = delete;
+
+  // Reads the next record into `sink`. Returns false, and leaves the sink alone, at the clean end of the stream.
+  // Throws CorruptRecordError if only this record is bad: the next call reads the one after it. After
+  // CancelledError the call may be repeated; if it came in the midst of a long record, that one is lost and the repeated
+  // call says so by DataLossError. Any other PipeError is final: the stream cannot be read on. A sink may hold part
+  // of a record when a call throws.
+  bool Read(RecordSink& sink) { return Next(&sink); }
+
+  // Drops the next record, with all the checks of Read. Returns false at the end of the stream.
+  bool Skip() { return Next(nullptr); }
+
+  // Where the record of the last call begins, in bytes of the (decompressed) stream.
+  uint64_t record_offset() const noexcept { return record_offset_; }
+
+ protected:
+  // `input` must outlive the reader.
+  RecordReader(BufferedReader* input, uint64_t max_record_bytes)
+      : input_(*input), max_record_bytes_(max_record_bytes) {}
+
+  // Reads into `sink`, or drops if it is null.
+  virtual bool Next(RecordSink* sink) = 0;
+
+  // To be called first by Next.
+  void BeginRecord();
+  // To be called before the first bytes of a record are consumed while others are still to come, and after the last ones.
+  void BeginParts() noexcept { half_read_ = true; }
+  void EndParts() noexcept { half_read_ = false; }
+
+  // Moves `size` payload bytes from the input to sink[offset], past the buffer, in steps that grow with what really
+  // arrives; drops them if `sink` is null. Extends `crc` by them unless it is null.
+  void MovePayload(RecordSink* sink, size_t offset, size_t size, uint32_t* crc);
+
+  // Throws if a record of `size` bytes is longer than allowed.
+  void CheckSize(uint64_t size) const;
+  // Throws the error for a stream that ends inside `where`.
+  [[noreturn]] static void ThrowTruncated(const std::string& where);
+  // Whether the stream begins like a gzip member, at its first record.
+  bool LooksLikeGzip() const;
+
+  BufferedReader& input_;
+
+ private:
+  const uint64_t max_record_bytes_;
+  uint64_t record_offset_ = 0;
+  bool half_read_ = false;
+};
+
+// Makes the reader for `options.format`. `input` must outlive it.
+std::unique_ptr<RecordReader> MakeRecordReader(const StreamOptions& options, BufferedReader* input);
+
+}  // namespace pipemode
+
+#endif  // PIPEMODE_CORE_FORMAT_RECORD_READER_H_

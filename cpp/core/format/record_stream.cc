@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/format/record_stream.h"
+
+#include <utility>
+
+#include "core/io/inflate_source.h"
+
+namespace pipemode {
+namespace {
+
+std::unique_ptr<ByteSource> Decompressed(std::unique_ptr<ByteSource> source,
+                                         Compression compression) {
+  if (compression == Compression::kNone) return source;
+  return std::make_unique<InflateSource>(std::move(source), compression);
+}
+
+}  // namespace
+
+RecordStream::RecordStream(std::unique_ptr<ByteSource> source, const StreamOptions& options)
+    : input_(Decompressed(std::move(source), options.compression)),
+      reader_(MakeRecordReader(options, &input_)),
+      max_corrupted_in_a_row_(options.max_corrupted_records_to_skip) {}
+
+bool RecordStream::Read(RecordSink& sink) { return Next(&sink); }
+
+bool RecordStream::Skip() { return Next(nullptr); }
+
+bool RecordStream::Next(RecordSink* sink) {
+  while (!ended_) {
+    try {
+      const bool found = sink != nullptr ? reader_->Read(*sink) : reader_->Skip();
+      if (!found) break;
+      ++records_;
+      corrupted_in_a_row_ = 0;
+      return true;
+    } catch (CorruptRecordError& error) {
+      if (corrupted_in_a_row_ >= max_corrupted_in_a_row_) {
+        AddPosition(error);
+        ++corrupted_records_;
+        throw;
+      }
+      ++corrupted_in_a_row_;
+      ++corrupted_records_;
+    } catch (CancelledError& error) {
+      AddPosition(error);
+      throw;
+    } catch (PipeError& error) {
+      ended_ = true;
+      AddPosition(error);
+      throw;
+    }
+  }
+  ended_ = true;
+  return false;
+}
+
+void RecordStream::AddPosition(PipeError& error) const {
+  error.AddContext("record " + std::to_string(records_ + corrupted_records_) + " at byte " +
+                   std::to_string(reader_->record_offset()));
+}
+
+}  // namespace pipemode

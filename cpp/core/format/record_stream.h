@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPEMODE_CORE_FORMAT_RECORD_STREAM_H_
+#define PIPEMODE_CORE_FORMAT_RECORD_STREAM_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/base/error.h"
+#include "core/format/record_format.h"
+#include "core/format/record_reader.h"
+#include "core/io/buffered_reader.h"
+#include "core/io/byte_source.h"
+
+namespace pipemode {
+
+// The records of one byte stream: decompression, framing, the rule for corrupt records, and messages that
+// say where. Not safe for use by two threads at once.
+class RecordStream {
+ public:
+  RecordStream(std::unique_ptr<ByteSource> source, const StreamOptions& options);
+
+  // Reads the next record into `sink`. Returns false at the end of the stream, then always.
+  //
+  // Throws CorruptRecordError for a corrupt record that is more than max_corrupted_records_to_skip in a row;
+  // the next call goes on after it. After CancelledError the call may be repeated. After any other PipeError the stream is at its
+  // end: the next call returns false. Each message begins with the record's number, from 0, and byte offset.
+  bool Read(RecordSink& sink);
+
+  // Drops the next record, with all the checks of Read.
+  bool Skip();
+
+  // Records read or dropped by the caller.
+  uint64_t records() const noexcept { return records_; }
+  // Corrupt records passed over.
+  uint64_t corrupted_records() const noexcept { return corrupted_records_; }
+
+ private:
+  bool Next(RecordSink* sink);
+  void AddPosition(PipeError& error) const;
+
+  BufferedReader input_;
+  const std::unique_ptr<RecordReader> reader_;
+  const uint64_t max_corrupted_in_a_row_;
+  uint64_t records_ = 0;
+  uint64_t corrupted_records_ = 0;
+  uint64_t corrupted_in_a_row_ = 0;
+  bool ended_ = false;
+};
+
+}  // namespace pipemode
+
+#endif  // PIPEMODE_CORE_FORMAT_RECORD_STREAM_H_

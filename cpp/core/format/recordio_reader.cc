@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/format/recordio_reader.h"
+
+#include <cstring>
+
+#include "core/base/byte_order.h"
+#include "core/base/error.h"
+#include "core/format/crc32c.h"
+#include "core/format/wire_format.h"
+
+namespace pipemode {
+namespace {
+
+RecordIoFlag FlagOf(uint32_t flag_and_length) {
+  // Values above kLast exist on the wire; the switch statements refuse them.
+  return static_cast<RecordIoFlag>(flag_and_length >> kRecordIoFlagShift);
+}
+
+[[noreturn]] void ThrowBadFlag(const char* expected, RecordIoFlag flag) {
+  throw DataLossError("RecordIO part flag " + std::to_string(static_cast<uint32_t>(flag)) +
+                      " where " + expected + " is due; the stream is corrupt");
+}
+
+bool BeginsLikeTfRecord(std::string_view bytes) {
+  return bytes.size() >= kTfRecordHeaderBytes &&
+         LoadLittleEndian32(bytes.data() + kTfRecordLengthBytes) ==
+             MaskCrc(Crc32c(bytes.data(), kTfRecordLengthBytes));
+}
+
+}  // namespace
+
+bool RecordIOReader::Next(RecordSink* sink) {
+  BeginRecord();
+  if (!input_.Fill(kRecordIoHeaderBytes)) {
+    const std::string_view rest = input_.buffered();
+    if (rest.empty()) return false;
+    if (rest.size() >= kRecordIoMagicBytes) CheckMagic(rest.data());
+    ThrowTruncated("a RecordIO header");
+  }
+  const char* header = input_.buffered().data();
+  CheckMagic(header);
+  const uint32_t flag_and_length = LoadLittleEndian32(header + kRecordIoMagicBytes);
+  const size_t length = flag_and_length & kRecordIoMaxPartBytes;
+  CheckSize(length);
+  switch (FlagOf(flag_and_length)) {
+    case RecordIoFlag::kWhole:
+      NextPart(sink, 0, length);
+      break;
+    case RecordIoFlag::kFirst:
+      NextPart(sink, 0, length);
+      BeginParts();
+      NextParts(sink, length);
+      break;
+    default:
+      ThrowBadFlag("a whole record or a first part (0, 1)", FlagOf(flag_and_length));
+  }
+  EndParts();
+  return true;
+}
+
+void RecordIOReader::NextParts(RecordSink* sink, size_t size) {
+  for (;;) {
+    if (!input_.Fill(kRecordIoHeaderBytes)) ThrowTruncated("a multi-part record");
+    const char* header = input_.buffered().data();
+    CheckMagic(header);
+    const uint32_t flag_and_length = LoadLittleEndian32(header + kRecordIoMagicBytes);
+    const RecordIoFlag flag = FlagOf(flag_and_length);
+    if (flag != RecordIoFlag::kMiddle && flag != RecordIoFlag::kLast) {
+      ThrowBadFlag("a middle or last part (2, 3)", flag);
+    }
+    const size_t length = flag_and_length & kRecordIoMaxPartBytes;
+    const size_t joint = parts_ == RecordIoParts::kDmlc ? kRecordIoMagicBytes : 0;
+    CheckSize(uint64_t{size} + joint + length);
+    if (joint > 0 && sink != nullptr) {
+      StoreLittleEndian32(kRecordIoMagic, sink->Resize(size + joint) + size);
+    }
+    size += joint;
+    NextPart(sink, size, length);
+    size += length;
+    if (flag == RecordIoFlag::kLast) return;
+  }
+}
+
+void RecordIOReader::NextPart(RecordSink* sink, size_t offset, size_t length) {
+  const size_t padding = PadToFour(length) - length;
+  // Up to a quarter of the buffer a copy out of it is cheaper than the extra reads.
+  if (length > input_.capacity() / 4) {
+    BeginParts();
+    input_.Consume(kRecordIoHeaderBytes);
+    MovePayload(sink, offset, length, nullptr);
+    if (!input_.Fill(padding)) ThrowTruncated("the padding of a RecordIO record");
+    input_.Consume(padding);
+    return;
+  }
+  const size_t total = kRecordIoHeaderBytes + length + padding;
+  if (!input_.Fill(total)) {
+    ThrowTruncated("a RecordIO part of " + std::to_string(length) + " bytes");
+  }
+  const char* payload = input_.buffered().data() + kRecordIoHeaderBytes;
+  if (sink != nullptr) std::memcpy(sink->Resize(offset + length) + offset, payload, length);
+  input_.Consume(total);
+}
+
+void RecordIOReader::CheckMagic(const char* header) const {
+  const uint32_t magic = LoadLittleEndian32(header);
+  if (magic == kRecordIoMagic) return;
+  std::string message = "RecordIO magic number expected; ";
+  if (LooksLikeGzip()) {
+    message += "the stream begins like gzip: pass compression_type='GZIP'";
+  } else if (record_offset() == 0 && BeginsLikeTfRecord(input_.buffered())) {
+    message += "the stream begins like TFRecord: pass record_format='TFRecord'";
+  } else if (record_offset() == 0) {
+    message += "is this channel really RecordIO, and is its compression announced?";
+  } else {
+    message += "the stream is corrupt from here on";
+  }
+  throw DataLossError(message);
+}
+
+}  // namespace pipemode

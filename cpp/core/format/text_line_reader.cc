@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/format/text_line_reader.h"
+
+#include <cstring>
+
+#include "core/base/error.h"
+
+namespace pipemode {
+
+bool TextLineReader::Next(RecordSink* sink) {
+  BeginRecord();
+  size_t size = 0;     // bytes of the line that are in the sink already
+  size_t scanned = 0;  // buffered bytes known to hold no newline
+  for (;;) {
+    const std::string_view buffered = input_.buffered();
+    const void* newline =
+        std::memchr(buffered.data() + scanned, '\n', buffered.size() - scanned);
+    bool complete = newline != nullptr;
+    size_t length = buffered.size();
+    if (complete) {
+      length = static_cast<size_t>(static_cast<const char*>(newline) - buffered.data());
+    } else if (buffered.size() < input_.capacity()) {
+      if (input_.Fill(buffered.size() + 1)) {
+        scanned = length;
+        continue;
+      }
+      if (size == 0 && length == 0) return false;
+      complete = true;  // the last line, without a newline
+    }
+    if (size == 0 && LooksLikeGzip()) {
+      throw DataLossError("the stream begins like gzip: pass compression_type='GZIP'");
+    }
+    CheckSize(uint64_t{size} + length);
+    if (sink != nullptr) {
+      std::memcpy(sink->Resize(size + length) + size, input_.buffered().data(), length);
+    }
+    input_.Consume(length + (newline != nullptr ? 1 : 0));
+    size += length;
+    scanned = 0;
+    if (complete) {
+      EndParts();
+      return true;
+    }
+    BeginParts();
+  }
+}
+
+}  // namespace pipemode

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/format/tfrecord_reader.h"
+
+#include <cstring>
+
+#include "core/base/byte_order.h"
+#include "core/base/error.h"
+#include "core/format/crc32c.h"
+#include "core/format/wire_format.h"
+
+namespace pipemode {
+namespace {
+
+[[noreturn]] void ThrowCorruptPayload(size_t length) {
+  throw CorruptRecordError("payload CRC mismatch in a record of " + std::to_string(length) +
+                           " bytes");
+}
+
+}  // namespace
+
+bool TFRecordReader::Next(RecordSink* sink) {
+  BeginRecord();
+  if (!input_.Fill(kTfRecordHeaderBytes)) {
+    if (input_.buffered().empty()) return false;
+    if (LooksLikeGzip()) ThrowBadLength();
+    ThrowTruncated("a TFRecord header");
+  }
+  const char* header = input_.buffered().data();
+  const uint64_t length64 = LoadLittleEndian64(header);
+  if (LoadLittleEndian32(header + kTfRecordLengthBytes) !=
+      MaskCrc(Crc32c(header, kTfRecordLengthBytes))) {
+    ThrowBadLength();
+  }
+  CheckSize(length64);
+  const size_t length = length64;
+  // Up to a quarter of the buffer a copy out of it is cheaper than the extra reads.
+  if (length > input_.capacity() / 4) {
+    NextLong(sink, length);
+    return true;
+  }
+  const size_t total = kTfRecordHeaderBytes + length + kTfRecordFooterBytes;
+  if (!input_.Fill(total)) {
+    ThrowTruncated("a record of " + std::to_string(length) + " bytes");
+  }
+  const char* payload = input_.buffered().data() + kTfRecordHeaderBytes;
+  input_.Consume(total);  // what `payload` points to stays until the next Fill
+  if (LoadLittleEndian32(payload + length) != MaskCrc(Crc32c(payload, length))) {
+    ThrowCorruptPayload(length);
+  }
+  if (sink != nullptr) std::memcpy(sink->Resize(length), payload, length);
+  return true;
+}
+
+void TFRecordReader::NextLong(RecordSink* sink, size_t length) {
+  BeginParts();
+  input_.Consume(kTfRecordHeaderBytes);
+  uint32_t crc = 0;
+  MovePayload(sink, 0, length, &crc);
+  if (!input_.Fill(kTfRecordFooterBytes)) ThrowTruncated("a payload CRC");
+  const uint32_t expected = LoadLittleEndian32(input_.buffered().data());
+  input_.Consume(kTfRecordFooterBytes);
+  EndParts();
+  if (expected != MaskCrc(crc)) ThrowCorruptPayload(length);
+}
+
+void TFRecordReader::ThrowBadLength() const {
+  std::string message = "length CRC mismatch; ";
+  if (LooksLikeGzip()) {
+    message += "the stream begins like gzip: pass compression_type='GZIP'";
+  } else if (record_offset() == 0 &&
+             LoadLittleEndian32(input_.buffered().data()) == kRecordIoMagic) {
+    message += "the stream begins like RecordIO: pass record_format='RecordIO'";
+  } else if (record_offset() == 0) {
+    message += "is this channel really TFRecord, and is its compression announced?";
+  } else {
+    message += "the stream is corrupt from here on";
+  }
+  throw DataLossError(message);
+}
+
+}  // namespace pipemode

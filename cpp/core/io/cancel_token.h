@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPEMODE_CORE_IO_CANCEL_TOKEN_H_
+#define PIPEMODE_CORE_IO_CANCEL_TOKEN_H_
+
+#include <atomic>
+
+#include "core/base/unique_fd.h"
+
+namespace pipemode {
+
+// Wakes whoever waits on it. Any thread may call any method; the token must outlive all its waiters.
+class CancelToken {
+ public:
+  CancelToken();
+  CancelToken(const CancelToken&) = delete;
+  CancelToken& operator=(const CancelToken&) = delete;
+
+  // From now on every wait ends with CancelledError. Never blocks, takes no lock.
+  void Cancel() noexcept;
+
+  // Takes Cancel() back. The caller makes sure that no Cancel() meant for an earlier call is still on its way.
+  void Reset() noexcept;
+
+  bool cancelled() const noexcept { return cancelled_.load(std::memory_order_acquire); }
+
+  // Readable, for poll(), while cancelled.
+  int fd() const noexcept { return event_.get(); }
+
+ private:
+  UniqueFd event_;
+  std::atomic<bool> cancelled_{false};
+};
+
+}  // namespace pipemode
+
+#endif  // PIPEMODE_CORE_IO_CANCEL_TOKEN_H_

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/io/fifo_source.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "core/base/error.h"
+
+namespace pipemode {
+namespace {
+
+constexpr int kPipeBytes = 1 << 20;
+
+// Larger pipes mean fewer, larger reads. A refusal (limit of the user, of the system) is not an error.
+void EnlargePipe(int fd) {
+  const int current = ::fcntl(fd, F_GETPIPE_SZ);
+  for (int size = kPipeBytes; size > current; size /= 2) {
+    if (::fcntl(fd, F_SETPIPE_SZ, size) >= 0) return;
+  }
+}
+
+// Whether the empty FIFO `fd` has a writer that has sent nothing so far, which poll() does not tell. tee() tells what read() would, by
+// EAGAIN against 0, and leaves all bytes where they are.
+bool IsOpenForWriting(int fd) {
+  int scratch[2];
+  if (::pipe2(scratch, O_CLOEXEC | O_NONBLOCK) != 0) return false;
+  const UniqueFd out(scratch[0]);
+  const UniqueFd in(scratch[1]);
+  const ssize_t count = ::tee(fd, in.get(), 1, SPLICE_F_NONBLOCK);
+  return count > 0 || (count < 0 && errno == EAGAIN);
+}
+
+}  // namespace
+
+UniqueFd FifoSource::Open(const std::string& path) {
+  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+  if (!fd) {
+    if (errno == ENOENT) return fd;
+    throw IoError(errno, "cannot open '" + path + "'");
+  }
+  struct stat status;
+  if (::fstat(fd.get(), &status) != 0) throw IoError(errno, "cannot stat '" + path + "'");
+  if (!S_ISFIFO(status.st_mode) && !S_ISREG(status.st_mode)) {
+    throw FailedPreconditionError("'" + path + "' is neither a FIFO nor a regular file");
+  }
+  return fd;
+}
+
+FifoSource::FifoSource(UniqueFd fd, const std::string& path, TimeLimit read_timeout,
+                       const WaitContext& context)
+    : fd_(std::move(fd)),
+      name_("data from '" + path + "' (limit: read_timeout)"),
+      read_timeout_(read_timeout),
+      context_(context) {
+  struct stat status;
+  if (::fstat(fd_.get(), &status) != 0) throw IoError(errno, "cannot stat '" + path + "'");
+  is_fifo_ = S_ISFIFO(status.st_mode);
+  if (is_fifo_) EnlargePipe(fd_.get());
+}
+
+bool FifoSource::HasWriter() {
+  if (!is_fifo_ || writer_seen_) return true;
+  pollfd polled{fd_.get(), POLLIN, 0};
+  writer_seen_ = ::poll(&polled, 1, 0) > 0 || IsOpenForWriting(fd_.get());
+  return writer_seen_;
+}
+
+size_t FifoSource::Read(char* dst, size_t size) {
+  while (!ended_) {
+    const ssize_t count = ::read(fd_.get(), dst, size);
+    if (count > 0) {
+      writer_seen_ = true;
+      return static_cast<size_t>(count);
+    }
+    if (count == 0) {
+      if (!is_fifo_ || writer_seen_) {
+        ended_ = true;
+      } else {
+        WaitReadable();
+      }
+    } else if (errno == EAGAIN) {
+      writer_seen_ = true;
+      WaitReadable();
+    } else if (errno != EINTR) {
+      ended_ = true;
+      throw IoError(errno, "reading " + name_);
+    }
+  }
+  return 0;
+}
+
+void FifoSource::WaitReadable() {
+  Wait wait(context_, read_timeout_, name_);
+  try {
+    // Any event, POLLHUP among them, proves that there is or was a writer.
+    wait.Poll(fd_.get(), POLLIN);
+  } catch (const DeadlineExceededError&) {
+    ended_ = true;
+    throw;
+  }
+  writer_seen_ = true;
+}
+
+}  // namespace pipemode

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPEMODE_CORE_IO_INFLATE_SOURCE_H_
+#define PIPEMODE_CORE_IO_INFLATE_SOURCE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "core/io/byte_source.h"
+
+namespace pipemode {
+
+enum class Compression { kNone, kGzip, kZlib };
+
+// The decompressed bytes of a stream of gzip members (RFC 1952) or zlib streams (RFC 1950), one after the other,
+// any of which may be empty; no bytes at all are an empty stream. Memory is constant whatever the ratio.
+//
+// Throws DataLossError if the stream ends inside a member, if a member is corrupt (its checksum and length are
+// verified before its end is reported), or if anything else than a member follows one.
+class InflateSource final : public ByteSource {
+ public:
+  static constexpr size_t kDefaultInputBytes = size_t{256} << 10;
+
+  // `compression` is kGzip or kZlib. `input_bytes` is how much compressed data is read at a time.
+  InflateSource(std::unique_ptr<ByteSource> compressed, Compression compression,
+                size_t input_bytes = kDefaultInputBytes);
+  ~InflateSource() override;
+
+  size_t Read(char* dst, size_t size) override;
+
+ private:
+  struct State;  // keeps <isa-l> out of this header
+
+  bool FillInput();
+  void BeginMember();
+  std::string Describe(int result) const;
+  std::string FormatName() const;
+  [[noreturn]] void ThrowCorrupt(const std::string& what);
+
+  const std::unique_ptr<ByteSource> compressed_;
+  const Compression compression_;
+  const size_t input_capacity_;
+  const std::unique_ptr<char[]> input_;
+  const std::unique_ptr<State> state_;
+  uint64_t input_bytes_ = 0;  // compressed bytes read from the source
+  uint64_t members_ = 0;      // complete members so far
+  bool in_member_ = false;
+  bool ended_ = false;
+};
+
+}  // namespace pipemode
+
+#endif  // PIPEMODE_CORE_IO_INFLATE_SOURCE_H_

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Every place where the core sleeps goes through Wait, so that each of them ends at once when it is
+// cancelled, soon after Ctrl-C, and at its time limit, and says so when it takes long.
+#ifndef PIPEMODE_CORE_IO_WAIT_H_
+#define PIPEMODE_CORE_IO_WAIT_H_
+
+#include <chrono>
+#include <limits>
+#include <string>
+#include <string_view>
+
+#include "core/io/cancel_token.h"
+
+namespace pipemode {
+
+// Told about waiting. Called by the thread that waits, while it waits.
+class WaitObserver {
+ public:
+  virtual ~WaitObserver() = default;
+
+  // The thread is about to block. Comes before each wait; may throw CancelledError instead of letting it block.
+  virtual void OnBlock() {}
+
+  // The wait for `what` has lasted `waited` by now: first at 10 s, then every minute.
+  virtual void OnStillWaiting(std::string_view what, std::chrono::seconds waited) {
+    (void)what;
+    (void)waited;
+  }
+};
+
+// Who may end a wait and who is told of it. Both must outlive everything that waits; `observer` may be null.
+struct WaitContext {
+  const CancelToken* cancel;
+  WaitObserver* observer = nullptr;
+};
+
+// A time limit in seconds; infinity waits for ever.
+using TimeLimit = std::chrono::duration<double>;
+inline constexpr TimeLimit kNoLimit{std::numeric_limits<double>::infinity()};
+
+// One wait for one thing, from its construction on. Not safe for use by two threads at once.
+class Wait {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  // `what` completes "waiting for ..."; it must outlive the object and may change between calls.
+  Wait(const WaitContext& context, TimeLimit limit, const std::string& what);
+
+  // Sleeps until `fd` has one of `events` (or POLLHUP, POLLERR), or `at_most` is over, whichever is first.
+  // `fd` may be -1: nothing but time. Returns poll's revents, 0 when `at_most` passed.
+  // Throws CancelledError when the token is cancelled or a watched signal came (see signal_watch.h),
+  // DeadlineExceededError when the limit is reached.
+  short Poll(int fd, short events, Clock::duration at_most = Clock::duration::max());
+
+ private:
+  void ThrowIfOver(Clock::time_point now) const;
+  void ReportIfLong(Clock::time_point now);
+
+  const WaitContext context_;
+  const std::string& what_;
+  const Clock::time_point start_;
+  const Clock::time_point deadline_;
+  Clock::time_point next_report_;
+  bool announced_ = false;
+  bool watches_signals_ = false;
+};
+
+// "1800 s", "0.5 s": a time limit as messages show it.
+std::string FormatSeconds(TimeLimit limit);
+
+}  // namespace pipemode
+
+#endif  // PIPEMODE_CORE_IO_WAIT_H_
