@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Little-endian loads and stores at any alignment. Compilers turn each into one move where the machine allows.
+// Little-endian loads and stores at any alignment. Compilers turn each into one move where the
+// machine allows.
 #ifndef PIPEMODE_CORE_BASE_BYTE_ORDER_H_
 #define PIPEMODE_CORE_BASE_BYTE_ORDER_H_
 

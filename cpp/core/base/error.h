@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The one family of exceptions of the core. It is caught at exactly two boundaries: the TensorFlow op
-// (status_adapter.h) and the Python module (error_translator.h). End of data is a value, never an error.
+// The one family of exceptions of the core. It is caught at exactly two boundaries: the TensorFlow
+// op (status_adapter.h) and the Python module (error_translator.h). End of data is a value, never
+// an error.
 #ifndef PIPEMODE_CORE_BASE_ERROR_H_
 #define PIPEMODE_CORE_BASE_ERROR_H_
 

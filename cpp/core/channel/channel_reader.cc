@@ -15,7 +15,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// How often to look for a FIFO. inotify wakes the wait at once where it works; where not, this is the delay.
+// How often to look for a FIFO. inotify wakes the wait at once where it works; where not, this is
+// the delay.
 constexpr milliseconds kLookForPipe{5};
 // How often to look for its writer, which announces itself by nothing but data.
 constexpr milliseconds kLookForWriter{5};
@@ -108,8 +109,8 @@ void ChannelReader::Open() {
   const PipeState state(options_.state_dir, options_.pipe_dir, options_.channel);
   Wait wait(context_, options_.open_timeout, wait_what_);
   EpochClaim claim = WaitForClaim(state, wait);
-  auto source = std::make_unique<FifoSource>(Duplicate(claim.fd), claim.path,
-                                             options_.read_timeout, context_);
+  auto source = std::make_unique<FifoSource>(Duplicate(claim.fd), claim.path, options_.read_timeout,
+                                             context_);
   wait_what_ = "a writer to open FIFO '" + claim.path + "' (limit: open_timeout)";
   while (!source->HasWriter()) wait.Poll(claim.fd.get(), POLLIN, kLookForWriter);
   wait_what_ = kStateLock;

@@ -29,10 +29,11 @@ void CheckOptions(const ChannelOptions& options);
 
 // The records of one epoch of one channel: the next one that nobody has read.
 //
-// Nothing is touched until the first record is asked for. Then the reader waits for the FIFO of the epoch that is due, claims it,
-// waits for its writer, moves the state on to the next epoch, and reads. A reader that ends before there is a writer (time
-// limit, cancellation, kill) leaves the epoch to the next one; later than that the writer would see EPIPE and go on to the next
-// epoch, so this one is over.
+// Nothing is touched until the first record is asked for. Then the reader waits for the FIFO of the
+// epoch that is due, claims it, waits for its writer, moves the state on to the next epoch, and
+// reads. A reader that ends before there is a writer (time limit, cancellation, kill) leaves the
+// epoch to the next one; later than that the writer would see EPIPE and go on to the next epoch, so
+// this one is over.
 //
 // Not safe for use by two threads at once, but for CancelToken.
 class ChannelReader {
@@ -40,8 +41,8 @@ class ChannelReader {
   // What `context` points to must outlive the reader. Throws as CheckOptions does.
   ChannelReader(ChannelOptions options, const WaitContext& context);
 
-  // Reads the next record into `sink`; see RecordStream::Read. Returns false at the end of the epoch, then always; the
-  // FIFO is closed by then. Messages begin with channel, epoch and path.
+  // Reads the next record into `sink`; see RecordStream::Read. Returns false at the end of the
+  // epoch, then always; the FIFO is closed by then. Messages begin with channel, epoch and path.
   bool Read(RecordSink& sink);
 
   // Drops the next record.
@@ -50,7 +51,8 @@ class ChannelReader {
   // Closes the FIFO, so that its writer sees EPIPE. Every later Read returns false.
   void Close() noexcept;
 
-  // The epoch that is being read; none before the first record was asked for, and while its FIFO is missing.
+  // The epoch that is being read; none before the first record was asked for, and while its FIFO is
+  // missing.
   std::optional<uint64_t> epoch() const noexcept { return epoch_; }
 
   // Corrupt records passed over.

@@ -68,8 +68,9 @@ std::optional<uint64_t> ParseEpoch(std::string_view text) {
   return value;
 }
 
-// flock(2) without waiting. Returns false if somebody else's lock is in the way. A file system that knows no locks
-// (some network ones) must not stop a job: there the state file alone keeps the epochs apart.
+// flock(2) without waiting. Returns false if somebody else's lock is in the way. A file system that
+// knows no locks (some network ones) must not stop a job: there the state file alone keeps the
+// epochs apart.
 bool TryFlock(int fd, int operation) {
   while (::flock(fd, operation | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) return false;
@@ -181,7 +182,8 @@ bool PipeState::TryMarkStarted(const EpochClaim& claim) const {
   const UniqueFd lock = TryLock();
   if (!lock) return false;
   if (NextEpoch() == claim.epoch) WriteNextEpoch(claim.epoch + 1);
-  // Going from exclusive to shared lets go of the lock for an instant, in which another state folder's reader may take it.
+  // Going from exclusive to shared lets go of the lock for an instant, in which another state
+  // folder's reader may take it.
   if (!TryFlock(claim.fd.get(), LOCK_SH)) {
     throw FailedPreconditionError("'" + claim.path + "' was taken at the same time by " +
                                   LockHolder(claim.fd.get()));
@@ -193,11 +195,11 @@ void PipeState::WriteNextEpoch(uint64_t epoch) const {
   if (epoch > kMaxEpoch) {
     throw FailedPreconditionError("no epoch after " + std::to_string(kMaxEpoch));
   }
-  // Written beside and renamed: whoever is killed at whatever moment leaves the old or the new number. One name is enough, the
-  // lock is held.
+  // Written beside and renamed: whoever is killed at whatever moment leaves the old or the new
+  // number. One name is enough, the lock is held.
   const std::string temporary = state_path_ + ".tmp";
-  UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
-                     0644));
+  UniqueFd fd(
+      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
   if (!fd) throw IoError(errno, "cannot write '" + temporary + "'");
   const std::string text = std::to_string(epoch);
   ssize_t count;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which epoch of a channel is read next, and by whom. docs/adr/0004-epoch-claims.md tells why it is done this way.
+// Which epoch of a channel is read next, and by whom. docs/adr/0004-epoch-claims.md tells why it is
+// done this way.
 //
 // Files in `state_dir`, kept from the predecessor, since other tools read them:
 //   .<channel>-pipe_mode-state   the number of the next epoch to read, in decimal; missing means 0
 //   .<channel>-pipe_mode-lock    flock()ed around every look at, and change of, the state
 //
-// Locks on an epoch are flock()s on its FIFO itself, so they hold across threads, processes and state folders, and
-// vanish with their holder:
+// Locks on an epoch are flock()s on its FIFO itself, so they hold across threads, processes and
+// state folders, and vanish with their holder:
 //   exclusive   somebody waits there for a writer; the state still names this epoch
 //   shared      somebody reads it; the state names the next one
 #ifndef PIPEMODE_CORE_CHANNEL_PIPE_STATE_H_
@@ -31,10 +32,12 @@ struct EpochClaim {
 // Safe for use by several threads and processes at once; keeps nothing in memory.
 class PipeState {
  public:
-  // Creates `state_dir` if need be. Throws InvalidArgumentError if `channel` is no channel name, IoError.
+  // Creates `state_dir` if need be. Throws InvalidArgumentError if `channel` is no channel name,
+  // IoError.
   PipeState(std::string state_dir, std::string pipe_dir, std::string channel);
 
-  // The epoch to be read next. Throws FailedPreconditionError if the state file holds no such number.
+  // The epoch to be read next. Throws FailedPreconditionError if the state file holds no such
+  // number.
   uint64_t NextEpoch() const;
 
   struct Attempt {
@@ -44,12 +47,14 @@ class PipeState {
     std::optional<EpochClaim> claim;  // set on success
   };
 
-  // Claims the epoch that is due if its FIFO exists and nobody else waits on it. Never waits. Throws FailedPreconditionError that names
-  // the holder if somebody is reading that very FIFO (by another state folder, or the state was reset), and as NextEpoch does.
+  // Claims the epoch that is due if its FIFO exists and nobody else waits on it. Never waits.
+  // Throws FailedPreconditionError that names the holder if somebody is reading that very FIFO (by
+  // another state folder, or the state was reset), and as NextEpoch does.
   Attempt TryClaim() const;
 
-  // Sets the state to the epoch after `claim`; to be called when its writer is there, before a byte is read. Returns
-  // false, having done nothing, if the state is locked: try again soon. A state that no longer names this epoch is left alone.
+  // Sets the state to the epoch after `claim`; to be called when its writer is there, before a byte
+  // is read. Returns false, having done nothing, if the state is locked: try again soon. A state
+  // that no longer names this epoch is left alone.
   bool TryMarkStarted(const EpochClaim& claim) const;
 
   std::string PipePath(uint64_t epoch) const;

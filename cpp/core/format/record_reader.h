@@ -17,8 +17,9 @@ class RecordSink {
  public:
   virtual ~RecordSink() = default;
 
-  // Makes the record `size` bytes long and returns where it begins, never null; bytes written so far stay. Called once for most
-  // records, more often, with growing sizes, for one that is longer than what is buffered.
+  // Makes the record `size` bytes long and returns where it begins, never null; bytes written so
+  // far stay. Called once for most records, more often, with growing sizes, for one that is longer
+  // than what is buffered.
   virtual char* Resize(size_t size) = 0;
 };
 
@@ -29,11 +30,11 @@ class RecordReader {
   RecordReader(const RecordReader&) = delete;
   RecordReader& operator=(const RecordReader&) = delete;
 
-  // Reads the next record into `sink`. Returns false, and leaves the sink alone, at the clean end of the stream.
-  // Throws CorruptRecordError if only this record is bad: the next call reads the one after it. After
-  // CancelledError the call may be repeated; if it came in the midst of a long record, that one is lost and the repeated
-  // call says so by DataLossError. Any other PipeError is final: the stream cannot be read on. A sink may hold part
-  // of a record when a call throws.
+  // Reads the next record into `sink`. Returns false, and leaves the sink alone, at the clean end
+  // of the stream. Throws CorruptRecordError if only this record is bad: the next call reads the
+  // one after it. After CancelledError the call may be repeated; if it came in the midst of a long
+  // record, that one is lost and the repeated call says so by DataLossError. Any other PipeError is
+  // final: the stream cannot be read on. A sink may hold part of a record when a call throws.
   bool Read(RecordSink& sink) { return Next(&sink); }
 
   // Drops the next record, with all the checks of Read. Returns false at the end of the stream.
@@ -52,12 +53,14 @@ class RecordReader {
 
   // To be called first by Next.
   void BeginRecord();
-  // To be called before the first bytes of a record are consumed while others are still to come, and after the last ones.
+  // To be called before the first bytes of a record are consumed while others are still to come,
+  // and after the last ones.
   void BeginParts() noexcept { half_read_ = true; }
   void EndParts() noexcept { half_read_ = false; }
 
-  // Moves `size` payload bytes from the input to sink[offset], past the buffer, in steps that grow with what really
-  // arrives; drops them if `sink` is null. Extends `crc` by them unless it is null.
+  // Moves `size` payload bytes from the input to sink[offset], past the buffer, in steps that grow
+  // with what really arrives; drops them if `sink` is null. Extends `crc` by them unless it is
+  // null.
   void MovePayload(RecordSink* sink, size_t offset, size_t size, uint32_t* crc);
 
   // Throws if a record of `size` bytes is longer than allowed.

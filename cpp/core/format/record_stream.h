@@ -14,17 +14,18 @@
 
 namespace pipemode {
 
-// The records of one byte stream: decompression, framing, the rule for corrupt records, and messages that
-// say where. Not safe for use by two threads at once.
+// The records of one byte stream: decompression, framing, the rule for corrupt records, and
+// messages that say where. Not safe for use by two threads at once.
 class RecordStream {
  public:
   RecordStream(std::unique_ptr<ByteSource> source, const StreamOptions& options);
 
   // Reads the next record into `sink`. Returns false at the end of the stream, then always.
   //
-  // Throws CorruptRecordError for a corrupt record that is more than max_corrupted_records_to_skip in a row;
-  // the next call goes on after it. After CancelledError the call may be repeated. After any other PipeError the stream is at its
-  // end: the next call returns false. Each message begins with the record's number, from 0, and byte offset.
+  // Throws CorruptRecordError for a corrupt record that is more than max_corrupted_records_to_skip
+  // in a row; the next call goes on after it. After CancelledError the call may be repeated. After
+  // any other PipeError the stream is at its end: the next call returns false. Each message begins
+  // with the record's number, from 0, and byte offset.
   bool Read(RecordSink& sink);
 
   // Drops the next record, with all the checks of Read.

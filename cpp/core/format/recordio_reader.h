@@ -6,7 +6,8 @@
 
 namespace pipemode {
 
-// dmlc RecordIO, with records of one or of several parts. The format has no checksums: only its framing is checked.
+// dmlc RecordIO, with records of one or of several parts. The format has no checksums: only its
+// framing is checked.
 class RecordIOReader final : public RecordReader {
  public:
   RecordIOReader(BufferedReader* input, uint64_t max_record_bytes, RecordIoParts parts)

@@ -13,8 +13,7 @@ bool TextLineReader::Next(RecordSink* sink) {
   size_t scanned = 0;  // buffered bytes known to hold no newline
   for (;;) {
     const std::string_view buffered = input_.buffered();
-    const void* newline =
-        std::memchr(buffered.data() + scanned, '\n', buffered.size() - scanned);
+    const void* newline = std::memchr(buffered.data() + scanned, '\n', buffered.size() - scanned);
     bool complete = newline != nullptr;
     size_t length = buffered.size();
     if (complete) {

@@ -6,7 +6,8 @@
 
 namespace pipemode {
 
-// Lines that end with '\n', which is not part of the record; '\r' is. A last line without '\n' is a record too.
+// Lines that end with '\n', which is not part of the record; '\r' is. A last line without '\n' is a
+// record too.
 class TextLineReader final : public RecordReader {
  public:
   TextLineReader(BufferedReader* input, uint64_t max_record_bytes)

@@ -6,7 +6,8 @@
 
 namespace pipemode {
 
-// TFRecord. A wrong length CRC is final, since nothing tells where the next record begins; a wrong payload CRC is a CorruptRecordError.
+// TFRecord. A wrong length CRC is final, since nothing tells where the next record begins; a wrong
+// payload CRC is a CorruptRecordError.
 class TFRecordReader final : public RecordReader {
  public:
   TFRecordReader(BufferedReader* input, uint64_t max_record_bytes)

@@ -15,7 +15,8 @@ BufferedReader::BufferedReader(std::unique_ptr<ByteSource> source, size_t capaci
 bool BufferedReader::FillSlow(size_t size) {
   assert(size <= capacity_);
   if (begin_ > 0) {
-    // The rest, less than one record, moves to the front: every read then has the whole room behind it.
+    // The rest, less than one record, moves to the front: every read then has the whole room behind
+    // it.
     std::memmove(buffer_.get(), buffer_.get() + begin_, end_ - begin_);
     end_ -= begin_;
     begin_ = 0;

@@ -13,8 +13,8 @@ namespace pipemode {
 
 // Large reads from a ByteSource, handed out in small pieces without copying.
 //
-// What buffered() returns points into the buffer and is valid until the next call of Fill or ReadInto.
-// Not safe for use by two threads at once.
+// What buffered() returns points into the buffer and is valid until the next call of Fill or
+// ReadInto. Not safe for use by two threads at once.
 class BufferedReader {
  public:
   static constexpr size_t kDefaultCapacity = size_t{1} << 20;
@@ -24,15 +24,16 @@ class BufferedReader {
   // The bytes that are buffered and not yet consumed.
   std::string_view buffered() const noexcept { return {buffer_.get() + begin_, end_ - begin_}; }
 
-  // Reads until at least `size` bytes (at most capacity()) are buffered. Returns false if the stream ends before that: then buffered()
-  // is all that is left. Throws what the source throws; bytes already buffered stay.
+  // Reads until at least `size` bytes (at most capacity()) are buffered. Returns false if the
+  // stream ends before that: then buffered() is all that is left. Throws what the source throws;
+  // bytes already buffered stay.
   bool Fill(size_t size) { return size <= end_ - begin_ || FillSlow(size); }
 
   // Drops the first `size` buffered bytes; there must be as many.
   void Consume(size_t size) noexcept { begin_ += size; }
 
-  // Copies up to `size` bytes to `dst`, past the buffer where it is empty. Returns fewer than `size` only at
-  // the end of the stream. If the source throws, the bytes read so far are lost.
+  // Copies up to `size` bytes to `dst`, past the buffer where it is empty. Returns fewer than
+  // `size` only at the end of the stream. If the source throws, the bytes read so far are lost.
   size_t ReadInto(char* dst, size_t size);
 
   size_t capacity() const noexcept { return capacity_; }

@@ -13,8 +13,8 @@ class ByteSource {
 
   // Waits for at least one byte and copies 1 to `size` bytes to `dst`; `size` must not be 0.
   // Returns how many, or 0 at the true end of the stream, then at every later call too.
-  // Throws PipeError. After CancelledError the call may be made again and nothing is lost; after any other
-  // error the source is at its end.
+  // Throws PipeError. After CancelledError the call may be made again and nothing is lost; after
+  // any other error the source is at its end.
   virtual size_t Read(char* dst, size_t size) = 0;
 };
 

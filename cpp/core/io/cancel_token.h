@@ -8,7 +8,8 @@
 
 namespace pipemode {
 
-// Wakes whoever waits on it. Any thread may call any method; the token must outlive all its waiters.
+// Wakes whoever waits on it. Any thread may call any method; the token must outlive all its
+// waiters.
 class CancelToken {
  public:
   CancelToken();
@@ -18,7 +19,8 @@ class CancelToken {
   // From now on every wait ends with CancelledError. Never blocks, takes no lock.
   void Cancel() noexcept;
 
-  // Takes Cancel() back. The caller makes sure that no Cancel() meant for an earlier call is still on its way.
+  // Takes Cancel() back. The caller makes sure that no Cancel() meant for an earlier call is still
+  // on its way.
   void Reset() noexcept;
 
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_acquire); }

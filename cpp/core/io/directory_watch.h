@@ -8,8 +8,9 @@
 
 namespace pipemode {
 
-// Wakes a poll() when something appears in a folder (inotify). A hint only: some file systems never tell, the system may
-// have no watch left, the folder may not exist yet. Callers look for themselves every now and then all the same.
+// Wakes a poll() when something appears in a folder (inotify). A hint only: some file systems never
+// tell, the system may have no watch left, the folder may not exist yet. Callers look for
+// themselves every now and then all the same.
 class DirectoryWatch {
  public:
   explicit DirectoryWatch(const std::string& path);

@@ -16,7 +16,8 @@ namespace {
 
 constexpr int kPipeBytes = 1 << 20;
 
-// Larger pipes mean fewer, larger reads. A refusal (limit of the user, of the system) is not an error.
+// Larger pipes mean fewer, larger reads. A refusal (limit of the user, of the system) is not an
+// error.
 void EnlargePipe(int fd) {
   const int current = ::fcntl(fd, F_GETPIPE_SZ);
   for (int size = kPipeBytes; size > current; size /= 2) {
@@ -24,8 +25,8 @@ void EnlargePipe(int fd) {
   }
 }
 
-// Whether the empty FIFO `fd` has a writer that has sent nothing so far, which poll() does not tell. tee() tells what read() would, by
-// EAGAIN against 0, and leaves all bytes where they are.
+// Whether the empty FIFO `fd` has a writer that has sent nothing so far, which poll() does not
+// tell. tee() tells what read() would, by EAGAIN against 0, and leaves all bytes where they are.
 bool IsOpenForWriting(int fd) {
   int scratch[2];
   if (::pipe2(scratch, O_CLOEXEC | O_NONBLOCK) != 0) return false;

@@ -12,17 +12,19 @@ namespace pipemode {
 
 // The bytes of one FIFO, or of one regular file.
 //
-// On a FIFO that no writer has opened yet, a non-blocking read() returns 0 although nothing ended. This class
-// believes a 0 only after it has seen a writer: by data, by EAGAIN, or by poll().
+// On a FIFO that no writer has opened yet, a non-blocking read() returns 0 although nothing ended.
+// This class believes a 0 only after it has seen a writer: by data, by EAGAIN, or by poll().
 class FifoSource final : public ByteSource {
  public:
-  // Opens `path` for FifoSource without waiting for a writer. Returns an empty descriptor if nothing is there (yet).
-  // Throws FailedPreconditionError if it is neither FIFO nor regular file, IoError if it cannot be opened.
+  // Opens `path` for FifoSource without waiting for a writer. Returns an empty descriptor if
+  // nothing is there (yet). Throws FailedPreconditionError if it is neither FIFO nor regular file,
+  // IoError if it cannot be opened.
   static UniqueFd Open(const std::string& path);
 
-  // Reads from `fd` as opened by Open(`path`). A silence longer than `read_timeout` is a DeadlineExceededError.
-  // Enlarges the pipe to 1 MiB where the system allows it.
-  FifoSource(UniqueFd fd, const std::string& path, TimeLimit read_timeout, const WaitContext& context);
+  // Reads from `fd` as opened by Open(`path`). A silence longer than `read_timeout` is a
+  // DeadlineExceededError. Enlarges the pipe to 1 MiB where the system allows it.
+  FifoSource(UniqueFd fd, const std::string& path, TimeLimit read_timeout,
+             const WaitContext& context);
 
   // Whether a writer has, or had, the FIFO open since we opened it. Never waits, consumes nothing.
   bool HasWriter();

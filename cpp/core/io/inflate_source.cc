@@ -57,7 +57,8 @@ size_t InflateSource::Read(char* dst, size_t size) {
     if (produced > 0) return produced;
     if (!in_member_) continue;
     if (inflate.avail_in > 0) {
-      // Room for output, input at hand, and neither used: never seen, but it must not become an endless loop.
+      // Room for output, input at hand, and neither used: never seen, but it must not become an
+      // endless loop.
       if (inflate.avail_in == input_before) ThrowCorrupt("no progress");
     } else if (!FillInput()) {
       ThrowCorrupt("the stream ends inside a member");

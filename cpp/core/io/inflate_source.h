@@ -13,11 +13,12 @@ namespace pipemode {
 
 enum class Compression { kNone, kGzip, kZlib };
 
-// The decompressed bytes of a stream of gzip members (RFC 1952) or zlib streams (RFC 1950), one after the other,
-// any of which may be empty; no bytes at all are an empty stream. Memory is constant whatever the ratio.
+// The decompressed bytes of a stream of gzip members (RFC 1952) or zlib streams (RFC 1950), one
+// after the other, any of which may be empty; no bytes at all are an empty stream. Memory is
+// constant whatever the ratio.
 //
-// Throws DataLossError if the stream ends inside a member, if a member is corrupt (its checksum and length are
-// verified before its end is reported), or if anything else than a member follows one.
+// Throws DataLossError if the stream ends inside a member, if a member is corrupt (its checksum and
+// length are verified before its end is reported), or if anything else than a member follows one.
 class InflateSource final : public ByteSource {
  public:
   static constexpr size_t kDefaultInputBytes = size_t{256} << 10;

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/io/signal_watch.h"
 
-#include <csignal>
-#include <ctime>
-
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstdint>
+#include <ctime>
 #include <mutex>
 
 namespace pipemode {
@@ -65,7 +64,8 @@ bool ArmOne(int signal_number, Chained& first) {
   if (!has_info && (current.sa_handler == SIG_DFL || current.sa_handler == SIG_IGN)) return false;
   const bool never_armed = first.info.load(std::memory_order_relaxed) == nullptr &&
                            first.plain.load(std::memory_order_relaxed) == nullptr;
-  // A handler that is neither ours nor the one we found may well call ours: chaining it would go in circles.
+  // A handler that is neither ours nor the one we found may well call ours: chaining it would go in
+  // circles.
   if (!never_armed && !IsFirstFound(current, first)) return false;
   if (has_info) {
     first.info.store(current.sa_sigaction, std::memory_order_release);

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Ctrl-C while C++ waits. Python only notes a signal and acts on it after the C++ call returns, so a call that
-// waits for data would never be interrupted. Once enabled, the first wait that blocks chains a handler in
-// front of an existing one for SIGINT and SIGTERM; the handler stores the time and calls the one it found. Waits
-// look at that time every kSignalTick and give up kSignalGrace after the signal, whereupon Python raises
-// KeyboardInterrupt, or runs the handler that the script set.
+// Ctrl-C while C++ waits. Python only notes a signal and acts on it after the C++ call returns, so
+// a call that waits for data would never be interrupted. Once enabled, the first wait that blocks
+// chains a handler in front of an existing one for SIGINT and SIGTERM; the handler stores the time
+// and calls the one it found. Waits look at that time every kSignalTick and give up kSignalGrace
+// after the signal, whereupon Python raises KeyboardInterrupt, or runs the handler that the script
+// set.
 //
-// A handler is chained only in front of an existing one (never where the signal has its default action or is ignored), and again
-// only if somebody restored exactly the one found first: one set later by other means is left alone.
+// A handler is chained only in front of an existing one (never where the signal has its default
+// action or is ignored), and again only if somebody restored exactly the one found first: one set
+// later by other means is left alone.
 #ifndef PIPEMODE_CORE_IO_SIGNAL_WATCH_H_
 #define PIPEMODE_CORE_IO_SIGNAL_WATCH_H_
 
@@ -19,8 +21,8 @@ namespace pipemode {
 // How often a blocked wait looks for a signal. 50 wake-ups a second cost below 0.1 % of a core.
 inline constexpr std::chrono::milliseconds kSignalTick{20};
 
-// How long a wait goes on after a signal: a short lull in the data must not turn a script's own, graceful
-// signal handling into a failed read.
+// How long a wait goes on after a signal: a short lull in the data must not turn a script's own,
+// graceful signal handling into a failed read.
 inline constexpr std::chrono::milliseconds kSignalGrace{50};
 
 class SignalWatch {

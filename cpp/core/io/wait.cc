@@ -70,15 +70,14 @@ void Wait::ThrowIfOver(Clock::time_point now) const {
   }
   if (watches_signals_) {
     const auto signal = SignalWatch::LastSignal();
-    // A signal from before this wait counts too while it is fresh: it may have come between the caller's
-    // last look and this wait, and nothing else would wake it.
+    // A signal from before this wait counts too while it is fresh: it may have come between the
+    // caller's last look and this wait, and nothing else would wake it.
     if (signal && now >= *signal + kSignalGrace && start_ < *signal + kSignalGrace) {
       throw CancelledError("interrupted by a signal while waiting for " + what_);
     }
   }
   if (now >= deadline_) {
-    throw DeadlineExceededError("waited " + FormatSeconds(deadline_ - start_) + " for " +
-                                what_);
+    throw DeadlineExceededError("waited " + FormatSeconds(deadline_ - start_) + " for " + what_);
   }
 }
 

@@ -19,7 +19,8 @@ class WaitObserver {
  public:
   virtual ~WaitObserver() = default;
 
-  // The thread is about to block. Comes before each wait; may throw CancelledError instead of letting it block.
+  // The thread is about to block. Comes before each wait; may throw CancelledError instead of
+  // letting it block.
   virtual void OnBlock() {}
 
   // The wait for `what` has lasted `waited` by now: first at 10 s, then every minute.
@@ -29,7 +30,8 @@ class WaitObserver {
   }
 };
 
-// Who may end a wait and who is told of it. Both must outlive everything that waits; `observer` may be null.
+// Who may end a wait and who is told of it. Both must outlive everything that waits; `observer` may
+// be null.
 struct WaitContext {
   const CancelToken* cancel;
   WaitObserver* observer = nullptr;
@@ -47,10 +49,10 @@ class Wait {
   // `what` completes "waiting for ..."; it must outlive the object and may change between calls.
   Wait(const WaitContext& context, TimeLimit limit, const std::string& what);
 
-  // Sleeps until `fd` has one of `events` (or POLLHUP, POLLERR), or `at_most` is over, whichever is first.
-  // `fd` may be -1: nothing but time. Returns poll's revents, 0 when `at_most` passed.
-  // Throws CancelledError when the token is cancelled or a watched signal came (see signal_watch.h),
-  // DeadlineExceededError when the limit is reached.
+  // Sleeps until `fd` has one of `events` (or POLLHUP, POLLERR), or `at_most` is over, whichever is
+  // first. `fd` may be -1: nothing but time. Returns poll's revents, 0 when `at_most` passed.
+  // Throws CancelledError when the token is cancelled or a watched signal came (see
+  // signal_watch.h), DeadlineExceededError when the limit is reached.
   short Poll(int fd, short events, Clock::duration at_most = Clock::duration::max());
 
  private:

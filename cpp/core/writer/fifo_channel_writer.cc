@@ -80,7 +80,8 @@ bool FifoChannelWriter::Write(std::string_view bytes) {
 
 void FifoChannelWriter::EndEpoch() {
   // The fault may stand exactly at the end of the bytes.
-  if (!over_ && options_.fault != WriterFault::kNone && written_ == options_.fault_at_byte) Strike();
+  if (!over_ && options_.fault != WriterFault::kNone && written_ == options_.fault_at_byte)
+    Strike();
   fd_.Reset();
   path_ = PathOf(++epoch_);
 }

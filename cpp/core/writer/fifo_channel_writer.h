@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Plays the service: feeds the FIFOs of one channel, one after the other. For tests, the demo and benchmarks.
+// Plays the service: feeds the FIFOs of one channel, one after the other. For tests, the demo and
+// benchmarks.
 #ifndef PIPEMODE_CORE_WRITER_FIFO_CHANNEL_WRITER_H_
 #define PIPEMODE_CORE_WRITER_FIFO_CHANNEL_WRITER_H_
 
@@ -20,7 +21,8 @@ namespace pipemode {
 enum class WriterFault {
   kNone,
   kStop,   // the FIFO is closed at the given byte, in the midst of whatever stands there
-  kStall,  // nothing more is written from that byte on, but the FIFO stays open until the reader closes it
+  kStall,  // nothing more is written from that byte on, but the FIFO stays open until the reader
+           // closes it
   kDie,    // the process kills itself (SIGKILL) at that byte
 };
 
@@ -31,28 +33,31 @@ struct FifoWriterOptions {
   uint64_t fault_at_byte = 0;  // of each epoch
 };
 
-// Not safe for use by two threads at once, but for the CancelToken. SIGPIPE must be ignored, as Python does.
+// Not safe for use by two threads at once, but for the CancelToken. SIGPIPE must be ignored, as
+// Python does.
 class FifoChannelWriter {
  public:
-  // Writes `pipe_dir`/`channel`_<epoch> from `first_epoch` on. What `context` points to must outlive the writer.
+  // Writes `pipe_dir`/`channel`_<epoch> from `first_epoch` on. What `context` points to must
+  // outlive the writer.
   FifoChannelWriter(const std::string& pipe_dir, const std::string& channel, uint64_t first_epoch,
                     const FifoWriterOptions& options, const WaitContext& context);
 
-  // Makes the FIFO of the next epoch (or takes one that is there) and waits until a reader opens it. Throws
-  // FailedPreconditionError if something else is in its place, CancelledError, IoError.
+  // Makes the FIFO of the next epoch (or takes one that is there) and waits until a reader opens
+  // it. Throws FailedPreconditionError if something else is in its place, CancelledError, IoError.
   void BeginEpoch();
 
-  // Writes all of `bytes`. Returns false once the epoch is over early: the reader closed it (EPIPE) or the fault
-  // struck. Throws CancelledError, IoError.
+  // Writes all of `bytes`. Returns false once the epoch is over early: the reader closed it (EPIPE)
+  // or the fault struck. Throws CancelledError, IoError.
   bool Write(std::string_view bytes);
 
-  // Closes the FIFO: the reader sees the end of the epoch. The next BeginEpoch goes on to the next number.
+  // Closes the FIFO: the reader sees the end of the epoch. The next BeginEpoch goes on to the next
+  // number.
   void EndEpoch();
 
-  uint64_t epoch() const noexcept { return epoch_; }               // the current or next one
-  const std::string& path() const noexcept { return path_; }       // its FIFO
-  uint64_t bytes_written() const noexcept { return written_; }     // in this epoch
-  bool reader_closed() const noexcept { return reader_closed_; }   // early, in this epoch
+  uint64_t epoch() const noexcept { return epoch_; }              // the current or next one
+  const std::string& path() const noexcept { return path_; }      // its FIFO
+  uint64_t bytes_written() const noexcept { return written_; }    // in this epoch
+  bool reader_closed() const noexcept { return reader_closed_; }  // early, in this epoch
 
  private:
   // Returns false if the reader is gone.

@@ -49,7 +49,8 @@ void AppendJoined(std::string_view record, size_t max_part_bytes, std::string* o
   AppendPart(RecordIoFlag::kLast, record, out);
 }
 
-// As dmlc-core does: split where the payload holds the magic at a multiple of four bytes, and drop it there.
+// As dmlc-core does: split where the payload holds the magic at a multiple of four bytes, and drop
+// it there.
 void AppendDmlc(std::string_view record, std::string* out) {
   if (record.size() > kRecordIoMaxPartBytes) {
     throw InvalidArgumentError("a dmlc RecordIO record holds less than 2^29 bytes, not " +

@@ -18,14 +18,15 @@ struct EncoderOptions {
   size_t recordio_max_part_bytes = kRecordIoMaxPartBytes;
 };
 
-// Records as bytes, in each format that a RecordReader reads. Stateless, thus safe for use by several threads.
+// Records as bytes, in each format that a RecordReader reads. Stateless, thus safe for use by
+// several threads.
 class RecordEncoder {
  public:
   // Throws InvalidArgumentError if recordio_max_part_bytes is 0 or more than a part can hold.
   explicit RecordEncoder(const EncoderOptions& options);
 
-  // Appends `record` to `out`. Throws InvalidArgumentError for what the format cannot hold: a newline in a
-  // text line, 2^29 bytes and more in dmlc RecordIO.
+  // Appends `record` to `out`. Throws InvalidArgumentError for what the format cannot hold: a
+  // newline in a text line, 2^29 bytes and more in dmlc RecordIO.
   void Append(std::string_view record, std::string* out) const;
 
  private:

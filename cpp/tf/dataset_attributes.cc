@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tf/dataset_attributes.h"
+
+#include <algorithm>
+
+#include "core/base/error.h"
+#include "core/format/record_format.h"
+
+namespace pipemode {
+namespace {
+
+uint64_t NotNegative(int64_t value, const char* name) {
+  if (value < 0) {
+    throw InvalidArgumentError(std::string(name) + " must not be negative, but is " +
+                               std::to_string(value));
+  }
+  return static_cast<uint64_t>(value);
+}
+
+void CheckIsPipeChannel(const std::string& channel, const std::vector<std::string>& pipe_channels) {
+  if (pipe_channels.empty() ||
+      std::find(pipe_channels.begin(), pipe_channels.end(), channel) != pipe_channels.end()) {
+    return;
+  }
+  std::string names;
+  for (const std::string& name : pipe_channels) names += (names.empty() ? "'" : ", '") + name + "'";
+  throw InvalidArgumentError("channel '" + channel +
+                             "' is not one of this job's Pipe-mode channels: " + names);
+}
+
+}  // namespace
+
+absl::Status ReadAttributes(tensorflow::OpKernelConstruction* ctx, DatasetAttributes* attributes) {
+  absl::Status status;
+  DatasetAttributes::ForEach(*attributes, [&](const char* name, auto& attribute) {
+    if (status.ok()) status = ctx->GetAttr(name, &attribute);
+  });
+  return status;
+}
+
+ChannelOptions MakeChannelOptions(const DatasetAttributes& attributes, const std::string& channel) {
+  ChannelOptions options;
+  options.channel = channel;
+  options.pipe_dir = attributes.pipe_dir;
+  options.state_dir = attributes.state_dir;
+  options.open_timeout = TimeLimit(attributes.open_timeout);
+  options.read_timeout = TimeLimit(attributes.read_timeout);
+  options.stream.format = ParseRecordFormat(attributes.record_format);
+  options.stream.compression = ParseCompression(attributes.compression_type);
+  options.stream.recordio_parts = ParseRecordIoParts(attributes.recordio_parts);
+  options.stream.max_record_bytes = NotNegative(attributes.max_record_bytes, "max_record_bytes");
+  options.stream.max_corrupted_records_to_skip =
+      NotNegative(attributes.max_corrupted_records_to_skip, "max_corrupted_records_to_skip");
+  NotNegative(attributes.benchmark_records_interval, "benchmark_records_interval");
+  CheckOptions(options);
+  CheckIsPipeChannel(channel, attributes.pipe_channels);
+  return options;
+}
+
+}  // namespace pipemode

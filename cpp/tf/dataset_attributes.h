@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPEMODE_TF_DATASET_ATTRIBUTES_H_
+#define PIPEMODE_TF_DATASET_ATTRIBUTES_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "core/channel/channel_reader.h"
+#include "tensorflow/core/framework/op_kernel.h"
+
+namespace pipemode {
+
+// The attributes of the PipeModeDataset op, as they stand in a graph. pipe_mode_dataset_op.cc
+// documents them.
+struct DatasetAttributes {
+  std::string record_format;
+  std::string compression_type;
+  std::string recordio_parts;
+  std::string pipe_dir;
+  std::string state_dir;
+  std::vector<std::string> pipe_channels;
+  float open_timeout = 0;
+  float read_timeout = 0;
+  int64_t max_record_bytes = 0;
+  int64_t max_corrupted_records_to_skip = 0;
+  bool benchmark = false;
+  int64_t benchmark_records_interval = 0;
+
+  // Calls `visit`(name, attribute) for each of them.
+  template <typename Attributes, typename Visit>
+  static void ForEach(Attributes& attributes, Visit visit) {
+    visit("record_format", attributes.record_format);
+    visit("compression_type", attributes.compression_type);
+    visit("recordio_parts", attributes.recordio_parts);
+    visit("pipe_dir", attributes.pipe_dir);
+    visit("state_dir", attributes.state_dir);
+    visit("pipe_channels", attributes.pipe_channels);
+    visit("open_timeout", attributes.open_timeout);
+    visit("read_timeout", attributes.read_timeout);
+    visit("max_record_bytes", attributes.max_record_bytes);
+    visit("max_corrupted_records_to_skip", attributes.max_corrupted_records_to_skip);
+    visit("benchmark", attributes.benchmark);
+    visit("benchmark_records_interval", attributes.benchmark_records_interval);
+  }
+};
+
+absl::Status ReadAttributes(tensorflow::OpKernelConstruction* ctx, DatasetAttributes* attributes);
+
+// What `attributes` mean for `channel`. Throws InvalidArgumentError for values that mean nothing,
+// and for a channel that is not among `pipe_channels`.
+ChannelOptions MakeChannelOptions(const DatasetAttributes& attributes, const std::string& channel);
+
+}  // namespace pipemode
+
+#endif  // PIPEMODE_TF_DATASET_ATTRIBUTES_H_

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tensorflow/core/framework/common_shape_fns.h"
+#include "tensorflow/core/framework/op.h"
+
+namespace pipemode {
+
+REGISTER_OP("PipeModeDataset")
+    .Input("channel: string")
+    .Attr("record_format: string")
+    .Attr("compression_type: string = ''")
+    .Attr("recordio_parts: string = 'joined'")
+    .Attr("pipe_dir: string")
+    .Attr("state_dir: string")
+    .Attr("pipe_channels: list(string) = []")
+    .Attr("open_timeout: float = 1800.0")
+    .Attr("read_timeout: float = 1800.0")
+    .Attr("max_record_bytes: int = 1073741824")
+    .Attr("max_corrupted_records_to_skip: int = 0")
+    .Attr("benchmark: bool = false")
+    .Attr("benchmark_records_interval: int = 0")
+    .Attr("output_types: list(type) >= 1 = [DT_STRING]")
+    .Attr("output_shapes: list(shape) >= 1 = [{}]")
+    .Attr("metadata: string = ''")
+    .Output("handle: variant")
+    // Two datasets with equal arguments read different epochs: never merge, fold or cache them.
+    .SetIsStateful()
+    .SetDoNotOptimize()
+    .SetShapeFn(tensorflow::shape_inference::ScalarShape)
+    .Doc(R"doc(
+Creates a dataset of the records of a SageMaker Pipe-mode channel.
+
+Each iterator reads one epoch: the FIFO `<pipe_dir>/<channel>_<n>`, where n comes from the state
+folder and is claimed when the first record is asked for. Elements are scalar strings, one a record.
+
+channel: A scalar. The channel's name.
+record_format: `RecordIO`, `TFRecord` or `TextLine`.
+compression_type: Empty (none), `GZIP` or `ZLIB`.
+recordio_parts: How parts of multi-part RecordIO records are put together: `joined` as they are, or
+  `dmlc` with the magic number between them, which dmlc's writer drops.
+pipe_dir: The folder of the FIFOs.
+state_dir: The folder that holds the number of the next epoch.
+pipe_channels: Names that `channel` may have. Empty: any.
+open_timeout: Seconds to wait for the FIFO to appear and be opened by its writer; may be infinite.
+read_timeout: Seconds to wait for each next byte from then on; may be infinite.
+max_record_bytes: A longer record is an error.
+max_corrupted_records_to_skip: How many records in a row may fail their payload CRC and be dropped
+  before that is an error.
+benchmark: Whether to print totals to stdout when an iterator ends.
+benchmark_records_interval: If positive, numbers are printed to stdout every so many records.
+output_types: DT_STRING.
+output_shapes: A scalar.
+metadata: Set by tf.data.
+)doc");
+
+}  // namespace pipemode

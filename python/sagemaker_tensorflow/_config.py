@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What ``inputdataconfig.json`` says of the channels of a training job."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from sagemaker_tensorflow.exceptions import PipeModeDatasetException
+
+InputDataConfig = dict[str, dict[str, Any]]
+
+_FILE_NAME = "inputdataconfig.json"
+_CHANNEL_NAME = re.compile(r"[A-Za-z0-9.\-_]{1,64}")
+
+
+def load_input_data_config(config_dir: str) -> InputDataConfig:
+    """Reads ``<config_dir>/inputdataconfig.json``: for each channel by name, an object of settings.
+
+    Raises:
+        PipeModeDatasetException: If the file is missing, unreadable, or not such an object.
+    """
+    path = Path(config_dir) / _FILE_NAME
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PipeModeDatasetException(
+            f"no '{path}'. A SageMaker training job has it in /opt/ml/input/config. Elsewhere, "
+            "pass config_dir, or set SAGEMAKER_BASE_DIR; sagemaker_tensorflow.testing.serve() "
+            "makes all that a script needs on your own machine"
+        ) from None
+    except OSError as error:
+        raise PipeModeDatasetException(f"cannot read '{path}': {error.strerror}") from error
+    except ValueError as error:  # JSON or UTF-8
+        raise PipeModeDatasetException(f"'{path}' is not valid JSON: {error}") from error
+    if not isinstance(config, dict) or not all(isinstance(v, dict) for v in config.values()):
+        raise PipeModeDatasetException(
+            f"'{path}' must hold one JSON object for each channel, like "
+            '{"training": {"TrainingInputMode": "Pipe"}}'
+        )
+    return config
+
+
+def pipe_channels(config: InputDataConfig) -> list[str]:
+    """Returns the names of the channels that come as FIFOs."""
+    return [
+        name
+        for name, settings in config.items()
+        if str(settings.get("TrainingInputMode", "")).lower() == "pipe"
+    ]
+
+
+def check_pipe_channel(config: InputDataConfig, channel: str) -> None:
+    """Makes sure that ``channel`` can be read as FIFOs.
+
+    Raises:
+        PipeModeDatasetException: If it is no channel name, or not a Pipe-mode channel of this job.
+    """
+    if not _CHANNEL_NAME.fullmatch(channel):
+        raise PipeModeDatasetException(
+            f"{channel!r} is no channel name: 1 to 64 letters, digits, '.', '-', '_' are allowed, "
+            "and no path"
+        )
+    if channel not in config:
+        known = ", ".join(sorted(config)) or "none"
+        raise PipeModeDatasetException(
+            f"channel '{channel}' is not in the job's {_FILE_NAME}; its channels: {known}"
+        )
+    mode = config[channel].get("TrainingInputMode")
+    if channel not in pipe_channels(config):
+        raise PipeModeDatasetException(
+            f"channel '{channel}' is not in Pipe mode but has TrainingInputMode {mode!r}: start "
+            "the job with input mode 'Pipe' for it, or read its files with tf.data.TFRecordDataset"
+        )

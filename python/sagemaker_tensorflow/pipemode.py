@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``PipeModeDataset``: the records of a SageMaker Pipe-mode channel as a ``tf.data.Dataset``."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from sagemaker_tensorflow import _config, _op_library, _paths
+from sagemaker_tensorflow.exceptions import PipeModeDatasetException
+
+__all__ = ["PipeModeDataset", "PipeModeDatasetException"]
+
+_DEFAULT_TIMEOUT = 1800.0  # seconds
+_DEFAULT_MAX_RECORD_BYTES = 1 << 30
+
+
+class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
+    """The records of one SageMaker Pipe-mode channel.
+
+    In Pipe mode the service sends a channel through FIFOs ``<pipe_dir>/<channel>_<n>``, one for
+    each pass over the data. Each iterator of this dataset is one pass: when its first record is
+    asked for, it waits for the next FIFO that nobody has read, and it ends with that FIFO.
+    ``repeat`` goes from FIFO to FIFO. The number of the next one is kept in ``state_dir``, so that
+    a second dataset or a restarted script goes on where the last one stopped.
+
+    Elements are scalar ``tf.string`` tensors, one a record::
+
+        ds = PipeModeDataset(channel='training', record_format='TFRecord')
+        ds = ds.repeat(20).prefetch(10).map(parse, num_parallel_calls=10).batch(64)
+
+    The first eight arguments are those of the predecessor of this package, by name and position.
+
+    Args:
+        channel: Name of the channel; a ``str``, or a scalar ``tf.string`` tensor as ``interleave``
+            gives it.
+        record_format: ``'RecordIO'``, ``'TFRecord'`` or ``'TextLine'``, in any case.
+        state_dir: Folder of the epoch numbers, made if missing. Default: ``pipe_state`` in
+            ``$SAGEMAKER_BASE_DIR`` or else ``/opt/ml``.
+        pipe_dir: Folder of the FIFOs. Default: ``data`` in ``$SM_INPUT_DIR`` or else
+            ``$SAGEMAKER_BASE_DIR/input`` or else ``/opt/ml/input``.
+        config_dir: Folder of ``inputdataconfig.json``. Default: ``$SM_INPUT_CONFIG_DIR`` or else
+            ``config`` beside the default of ``pipe_dir``.
+        benchmark: Whether each iterator prints ``total read_time_ms``, ``total read_bytes`` and
+            ``total read_GB/s`` to stdout when it ends.
+        benchmark_records_interval: If positive, an iterator prints ``Iterator records: <n>`` and
+            the last record's time and size to stdout every so many records.
+        max_corrupted_records_to_skip: How many TFRecords in a row may fail the CRC of their payload
+            and be dropped before that is an error. Other damage is always an error, since nothing
+            tells where the next record begins.
+        compression_type: ``'GZIP'`` or ``'ZLIB'``, in any case, if the stream itself is compressed;
+            ``None`` or ``''`` if not. Not to be given for ``CompressionType: Gzip`` of the job:
+            there the service decompresses.
+        recordio_parts: How the parts of a RecordIO record in several parts are put together:
+            ``'joined'`` as they are, or ``'dmlc'`` with the magic number between them, which the
+            dmlc writer drops there.
+        open_timeout: Seconds to wait for the FIFO to appear and be opened by its writer; ``None``:
+            for ever.
+        read_timeout: Seconds to wait for each next byte from then on; ``None``: for ever.
+        max_record_bytes: A longer record is an error; memory grows only with bytes that really
+            arrive.
+
+    Raises:
+        PipeModeDatasetException: If the channel is unknown or not in Pipe mode, its name is not
+            one, ``inputdataconfig.json`` is missing or broken, or ``state_dir`` cannot be written.
+        OpLibraryError: If this installation does not fit the TensorFlow found.
+        tf.errors.InvalidArgumentError: If another argument makes no sense.
+
+    Iterating raises, with channel, epoch, path, record number and byte offset in the message:
+
+    * ``tf.errors.DataLossError``: The stream is corrupt, ends in the midst of a record, or is not
+      what was announced. After a corrupt payload the iterator goes on with the next record, after
+      all else it is at its end.
+    * ``tf.errors.DeadlineExceededError``: No FIFO, no writer or no data within the time limits.
+    * ``tf.errors.FailedPreconditionError``: Another process reads this very FIFO, or a state file
+      is broken.
+    * ``tf.errors.CancelledError``: The call was cancelled, or a signal came while it waited.
+    """
+
+    def __init__(
+        self,
+        channel: str | tf.Tensor,
+        record_format: str = "RecordIO",
+        state_dir: str | os.PathLike[str] | None = None,
+        pipe_dir: str | os.PathLike[str] | None = None,
+        config_dir: str | os.PathLike[str] | None = None,
+        benchmark: bool = False,
+        benchmark_records_interval: int = 0,
+        max_corrupted_records_to_skip: int = 0,
+        *,
+        compression_type: str | None = None,
+        recordio_parts: str = "joined",
+        open_timeout: float | None = _DEFAULT_TIMEOUT,
+        read_timeout: float | None = _DEFAULT_TIMEOUT,
+        max_record_bytes: int = _DEFAULT_MAX_RECORD_BYTES,
+    ) -> None:
+        self.channel = _as_str(channel)
+        self.record_format = record_format
+        self.state_dir = _paths.state_dir(state_dir)
+        self.pipe_dir = _paths.pipe_dir(pipe_dir)
+        self.benchmark = benchmark
+        self.benchmark_records_interval = benchmark_records_interval
+        self.input_data_config = _config.load_input_data_config(_paths.config_dir(config_dir))
+        if isinstance(self.channel, str):
+            _config.check_pipe_channel(self.input_data_config, self.channel)
+            pipe_channels = []
+        else:
+            # Its value is known only when the graph runs: the op checks it.
+            pipe_channels = _config.pipe_channels(self.input_data_config)
+        _make_state_dir(self.state_dir)
+        super().__init__(
+            _op_library.load().pipe_mode_dataset(
+                channel=self.channel,
+                record_format=record_format,
+                compression_type=compression_type or "",
+                recordio_parts=recordio_parts,
+                pipe_dir=self.pipe_dir,
+                state_dir=self.state_dir,
+                pipe_channels=pipe_channels,
+                open_timeout=_as_seconds(open_timeout),
+                read_timeout=_as_seconds(read_timeout),
+                max_record_bytes=max_record_bytes,
+                max_corrupted_records_to_skip=max_corrupted_records_to_skip,
+                benchmark=benchmark,
+                benchmark_records_interval=benchmark_records_interval,
+            )
+        )
+
+    @property
+    def element_spec(self) -> tf.TensorSpec:
+        """A scalar of type ``tf.string``."""
+        return tf.TensorSpec([], tf.string)
+
+    def _inputs(self) -> list[tf.data.Dataset]:
+        return []
+
+
+def _as_str(channel: str | tf.Tensor) -> Any:
+    """Returns the value of ``channel`` as ``str`` if it is known by now, else the tensor."""
+    if not tf.is_tensor(channel):
+        return channel
+    value = tf.get_static_value(channel)
+    if value is None:
+        return channel
+    return value.item().decode()
+
+
+def _as_seconds(timeout: float | None) -> float:
+    return math.inf if timeout is None else timeout
+
+
+def _make_state_dir(state_dir: str) -> None:
+    try:
+        Path(state_dir).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PipeModeDatasetException(
+            f"cannot make the state folder '{state_dir}': {error.strerror}; "
+            "pass a writable state_dir"
+        ) from error
+    if not os.access(state_dir, os.W_OK | os.X_OK):
+        raise PipeModeDatasetException(
+            f"the state folder '{state_dir}' is not writable; pass a writable state_dir"
+        )
