@@ -51,13 +51,17 @@ short Wait::Poll(int fd, short events, Clock::duration at_most) {
   }
   pollfd polled[2] = {{fd, events, 0}, {context_.cancel->fd(), POLLIN, 0}};
   for (;;) {
+    if (watches_signals_) HandleSignal(now);
     ThrowIfOver(now);
     ReportIfLong(now);
     Clock::time_point wake = std::min({until, deadline_, next_report_});
     if (watches_signals_) wake = std::min(wake, now + Clock::duration(kSignalTick));
     const timespec timeout = ToTimespec(wake - now);
     const int ready = ::ppoll(polled, 2, &timeout, nullptr);
-    if (ready < 0 && errno != EINTR) throw IoError(errno, "poll");
+    if (ready < 0) {
+      if (errno != EINTR) throw IoError(errno, "poll");
+      if (context_.observer != nullptr) context_.observer->OnSignal();
+    }
     if (ready > 0 && polled[0].revents != 0) return polled[0].revents;
     now = Clock::now();
     if (ready == 0 && now >= until) return 0;

@@ -28,6 +28,10 @@ class WaitObserver {
     (void)what;
     (void)waited;
   }
+
+  // A signal arrived during, or just before, the wait. Returns true once it is dealt with: the wait goes on. If not, a watched
+  // signal (see signal_watch.h) ends it with CancelledError. May throw, which ends the wait too.
+  virtual bool OnSignal() { return false; }
 };
 
 // Who may end a wait and who is told of it. Both must outlive everything that waits; `observer` may
@@ -56,6 +60,7 @@ class Wait {
   short Poll(int fd, short events, Clock::duration at_most = Clock::duration::max());
 
  private:
+  void HandleSignal(Clock::time_point now);
   void ThrowIfOver(Clock::time_point now) const;
   void ReportIfLong(Clock::time_point now);
 
@@ -66,6 +71,7 @@ class Wait {
   Clock::time_point next_report_;
   bool announced_ = false;
   bool watches_signals_ = false;
+  Clock::time_point handled_signal_{};  // the last one that the observer dealt with
 };
 
 // "1800 s", "0.5 s": a time limit as messages show it.
