@@ -53,4 +53,4 @@ fi
 echo "Installing ${missing[*]}"
 "${run_as_root[@]}" apt-get update -qq
 "${run_as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-  apt-get install -y -qq --no-install-recommends "${missing[@]}"
+  apt-get install -y -qq -o Dpkg::Use-Pty=0 --no-install-recommends "${missing[@]}"
