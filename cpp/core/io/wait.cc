@@ -68,17 +68,21 @@ short Wait::Poll(int fd, short events, Clock::duration at_most) {
   }
 }
 
+void Wait::HandleSignal(Clock::time_point now) {
+  const auto signal = SignalWatch::LastSignal();
+  // A signal from before this wait counts too while it is fresh: it may have come between the
+  // caller's last look and this wait, and nothing else would wake it.
+  if (!signal || now < *signal + kSignalGrace || start_ >= *signal + kSignalGrace) return;
+  if (*signal == handled_signal_) return;
+  if (context_.observer == nullptr || !context_.observer->OnSignal()) {
+    throw CancelledError("interrupted by a signal while waiting for " + what_);
+  }
+  handled_signal_ = *signal;
+}
+
 void Wait::ThrowIfOver(Clock::time_point now) const {
   if (context_.cancel->cancelled()) {
     throw CancelledError("cancelled while waiting for " + what_);
-  }
-  if (watches_signals_) {
-    const auto signal = SignalWatch::LastSignal();
-    // A signal from before this wait counts too while it is fresh: it may have come between the
-    // caller's last look and this wait, and nothing else would wake it.
-    if (signal && now >= *signal + kSignalGrace && start_ < *signal + kSignalGrace) {
-      throw CancelledError("interrupted by a signal while waiting for " + what_);
-    }
   }
   if (now >= deadline_) {
     throw DeadlineExceededError("waited " + FormatSeconds(deadline_ - start_) + " for " + what_);

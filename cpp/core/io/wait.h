@@ -29,8 +29,9 @@ class WaitObserver {
     (void)waited;
   }
 
-  // A signal arrived during, or just before, the wait. Returns true once it is dealt with: the wait goes on. If not, a watched
-  // signal (see signal_watch.h) ends it with CancelledError. May throw, which ends the wait too.
+  // A signal arrived during, or just before, the wait. Returns true once it is dealt with: the wait
+  // goes on. If not, a watched signal (see signal_watch.h) ends it with CancelledError. May throw,
+  // which ends the wait too.
   virtual bool OnSignal() { return false; }
 };
 
