@@ -32,21 +32,29 @@ class InflateSource final : public ByteSource {
 
  private:
   struct State;  // keeps <isa-l> out of this header
+  enum class Part { kHeader, kBody, kTrailer };
+
+  // Each, called again after a CancelledError, goes on where it was.
+  bool ReadHeader();                        // false at the end of the stream
+  size_t ReadBody(char* dst, size_t size);  // 0 at the end of the body
+  void ReadTrailer();
 
   bool FillInput();
-  void BeginMember();
-  std::string Describe(int result) const;
+  void FillInputInMember();
+  void BeginBody();
+  void PutBackLookAhead();
+  size_t TrailerBytes() const;
   std::string FormatName() const;
   [[noreturn]] void ThrowCorrupt(const std::string& what);
 
   const std::unique_ptr<ByteSource> compressed_;
   const Compression compression_;
   const size_t input_capacity_;
-  const std::unique_ptr<char[]> input_;
+  const std::unique_ptr<char[]> buffer_;  // room for look-ahead that is put back, then the input
   const std::unique_ptr<State> state_;
-  uint64_t input_bytes_ = 0;  // compressed bytes read from the source
-  uint64_t members_ = 0;      // complete members so far
-  bool in_member_ = false;
+  Part part_ = Part::kHeader;  // of the current member
+  uint64_t input_bytes_ = 0;   // compressed bytes read from the source
+  uint64_t members_ = 0;       // complete members so far
   bool ended_ = false;
 };
 
