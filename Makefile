@@ -74,7 +74,8 @@ style: $(tools) ## The quick part of lint
 	ruff check $(python_files)
 	ruff format --check $(python_files)
 	mypy
-	clang-format --dry-run -Werror $(cpp_files)
+	@echo clang-format --dry-run -Werror
+	@clang-format --dry-run -Werror $(cpp_files)
 	python tools/check_spdx.py
 	if command -v shellcheck > /dev/null; then shellcheck $(shell_files); fi
 
