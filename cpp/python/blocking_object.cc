@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "python/blocking_object.h"
+
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+
+#include "core/base/error.h"
+
+namespace pipemode::python {
+namespace {
+
+namespace py = pybind11;
+
+constexpr std::chrono::milliseconds kCheckSignals{100};
+// How often to look whether another thread's call is over.
+constexpr std::chrono::milliseconds kFirstLookForLock{1};
+constexpr std::chrono::milliseconds kLastLookForLock{16};
+
+// Runs the handlers of signals that arrived. Does nothing in other threads than the main one.
+void CheckSignals() {
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+}
+
+}  // namespace
+
+void BlockingObject::Close() {
+  closed_.store(true, std::memory_order_release);
+  cancel_.Cancel();
+  if (owner_.load(std::memory_order_relaxed) == std::this_thread::get_id()) return;
+  Gil gil;
+  gil.Release();
+  // The call that is going on ends at once.
+  const std::lock_guard<std::mutex> lock(mutex_);
+  Release();
+}
+
+void BlockingObject::Forwarder::OnBlock() { object_.call_->OnBlock(); }
+
+void BlockingObject::Forwarder::OnStillWaiting(std::string_view what, std::chrono::seconds waited) {
+  object_.call_->OnStillWaiting(what, waited);
+}
+
+bool BlockingObject::Forwarder::OnSignal() { return object_.call_->OnSignal(); }
+
+BlockingObject::Call::Call(BlockingObject* object)
+    : object_(*object),
+      lock_(object->mutex_, std::defer_lock),
+      next_check_(Wait::Clock::now() + kCheckSignals) {
+  const std::string name = object_.name_;
+  if (object_.owner_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
+    throw FailedPreconditionError("the " + name +
+                                  " is in the midst of a call that a signal handler interrupted");
+  }
+  if (!lock_.try_lock()) {
+    const std::string what = "another thread's call on the same " + name;
+    Wait wait({&object_.cancel_, this}, kNoLimit, what);
+    std::chrono::milliseconds delay = kFirstLookForLock;
+    do {
+      wait.Poll(-1, 0, delay);
+      delay = std::min(2 * delay, kLastLookForLock);
+    } while (!lock_.try_lock());
+    gil_.Acquire();
+  }
+  if (object_.closed()) throw CancelledError("the " + name + " is closed");
+  object_.owner_.store(std::this_thread::get_id(), std::memory_order_relaxed);
+  object_.call_ = this;
+}
+
+BlockingObject::Call::~Call() {
+  object_.Publish();
+  if (object_.closed()) object_.Release();
+  object_.call_ = nullptr;
+  object_.owner_.store(std::thread::id(), std::memory_order_relaxed);
+  lock_.unlock();
+}
+
+void BlockingObject::Call::CheckSignalsNowAndThen() {
+  const Wait::Clock::time_point now = Wait::Clock::now();
+  if (now < next_check_) return;
+  next_check_ = now + kCheckSignals;
+  OnSignal();
+  if (object_.closed()) throw CancelledError("the " + std::string(object_.name_) + " was closed");
+}
+
+void BlockingObject::Call::OnStillWaiting(std::string_view what, std::chrono::seconds waited) {
+  gil_.Acquire();
+  py::module_::import("logging")
+      .attr("getLogger")("sagemaker_tensorflow")
+      .attr(object_.log_level_)("waiting for %s: %d s so far", what, waited.count());
+  gil_.Release();
+}
+
+bool BlockingObject::Call::OnSignal() {
+  gil_.Acquire();
+  CheckSignals();
+  gil_.Release();
+  return true;
+}
+
+}  // namespace pipemode::python

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// What Python objects whose calls may block have in common: one call at a time, whatever the
+// threads; the GIL let go while it waits; signal handlers run while it waits; an end to all of it
+// from any thread.
+#ifndef PIPEMODE_PYTHON_BLOCKING_OBJECT_H_
+#define PIPEMODE_PYTHON_BLOCKING_OBJECT_H_
+
+#include <atomic>
+#include <chrono>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+
+#include "core/io/cancel_token.h"
+#include "core/io/wait.h"
+#include "python/gil.h"
+
+namespace pipemode::python {
+
+class BlockingObject {
+ public:
+  class Call;
+
+  BlockingObject(const BlockingObject&) = delete;
+  BlockingObject& operator=(const BlockingObject&) = delete;
+
+  // Ends the call that is going on, and every later one, with CancelledError, and lets go of what
+  // the object holds. Any thread may call it, and so may a signal handler that runs in the midst of
+  // a call; then the object lets go at the end of that call.
+  void Close();
+
+ protected:
+  // `name` is what messages call the object. `log_level` is the method of Python's logging.Logger
+  // that is told of long waits.
+  BlockingObject(const char* name, const char* log_level)
+      : name_(name), log_level_(log_level), forwarder_(this) {}
+  virtual ~BlockingObject() = default;
+
+  // For whatever waits on behalf of the object.
+  WaitContext context() noexcept { return {&cancel_, &forwarder_}; }
+  bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
+  // The call that is going on; to be used from within it.
+  Call& call() noexcept { return *call_; }
+
+  // Both are called at the end of a call, alone. Makes what properties show visible to other
+  // threads.
+  virtual void Publish() noexcept = 0;
+  // Frees files. May be called more than once.
+  virtual void Release() noexcept = 0;
+
+ private:
+  // The core keeps one observer for the life of an object; calls come and go.
+  class Forwarder final : public WaitObserver {
+   public:
+    explicit Forwarder(BlockingObject* object) : object_(*object) {}
+    void OnBlock() override;
+    void OnStillWaiting(std::string_view what, std::chrono::seconds waited) override;
+    bool OnSignal() override;
+
+   private:
+    BlockingObject& object_;
+  };
+
+  const char* const name_;
+  const char* const log_level_;
+  CancelToken cancel_;
+  Forwarder forwarder_;
+  std::atomic<bool> closed_{false};
+  std::mutex mutex_;                      // held during a call; never waited for with the GIL held
+  std::atomic<std::thread::id> owner_{};  // the thread that holds `mutex_`
+  Call* call_ = nullptr;                  // guarded by `mutex_`
+};
+
+// One call of a method, from its construction to its destruction. Begins and ends with the GIL
+// held.
+class BlockingObject::Call final : public WaitObserver {
+ public:
+  // Waits for the calls of other threads to end. Throws CancelledError if the object is closed,
+  // FailedPreconditionError if this very thread is in the midst of another call of it (in a signal
+  // handler), and what a signal handler raised.
+  explicit Call(BlockingObject* object);
+  ~Call() override;
+
+  Gil& gil() noexcept { return gil_; }
+
+  // To be called in loops that may go on for long without a wait.
+  void CheckSignalsNowAndThen();
+
+  void OnBlock() override { gil_.Release(); }
+  void OnStillWaiting(std::string_view what, std::chrono::seconds waited) override;
+  bool OnSignal() override;
+
+ private:
+  BlockingObject& object_;
+  Gil gil_;  // after the lock is let go, see the destructor
+  std::unique_lock<std::mutex> lock_;
+  Wait::Clock::time_point next_check_;
+};
+
+}  // namespace pipemode::python
+
+#endif  // PIPEMODE_PYTHON_BLOCKING_OBJECT_H_

@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+#include <pybind11/stl/filesystem.h>
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/base/error.h"
+#include "core/channel/pipe_state.h"
+#include "core/writer/fifo_channel_writer.h"
+#include "core/writer/record_encoder.h"
+#include "python/bindings.h"
+#include "python/blocking_object.h"
+
+namespace pipemode::python {
+namespace {
+
+namespace py = pybind11;
+
+// The memory of a bytes-like object, which cannot change its size meanwhile. Made and destroyed
+// with the GIL held.
+class BytesView {
+ public:
+  explicit BytesView(const py::object& object) {
+    if (PyObject_GetBuffer(object.ptr(), &buffer_, PyBUF_SIMPLE) != 0)
+      throw py::error_already_set();
+  }
+  BytesView(const BytesView&) = delete;
+  BytesView& operator=(const BytesView&) = delete;
+  ~BytesView() { PyBuffer_Release(&buffer_); }
+
+  std::string_view get() const noexcept {
+    return {static_cast<const char*>(buffer_.buf), static_cast<size_t>(buffer_.len)};
+  }
+
+ private:
+  Py_buffer buffer_;
+};
+
+// Feeds the FIFOs of one channel.
+class ChannelWriter final : public BlockingObject {
+ public:
+  ChannelWriter(const std::string& pipe_dir, const std::string& channel, uint64_t first_epoch,
+                const FifoWriterOptions& options)
+      : BlockingObject("writer", "debug"), prefix_(pipe_dir + "/" + channel + "_") {
+    CheckChannelName(channel);
+    writer_.emplace(pipe_dir, channel, first_epoch, options, context());
+    Publish();
+  }
+
+  void BeginEpoch() {
+    Call call(this);
+    if (begun_) throw FailedPreconditionError("begin_epoch() before the end of the last epoch");
+    call.gil().Release();
+    writer_->BeginEpoch();
+    begun_ = true;
+  }
+
+  bool Write(const py::object& data) {
+    const BytesView bytes(data);
+    Call call(this);
+    CheckBegun("write()");
+    call.gil().Release();
+    return writer_->Write(bytes.get());
+  }
+
+  void EndEpoch() {
+    Call call(this);
+    CheckBegun("end_epoch()");
+    call.gil().Release();
+    writer_->EndEpoch();
+    begun_ = false;
+  }
+
+  uint64_t epoch() const noexcept { return epoch_; }
+  std::string path() const { return prefix_ + std::to_string(epoch()); }
+  uint64_t bytes_written() const noexcept { return bytes_written_; }
+  bool reader_closed() const noexcept { return reader_closed_; }
+
+ private:
+  void CheckBegun(const char* call) const {
+    if (!begun_) throw FailedPreconditionError(std::string(call) + " without begin_epoch()");
+  }
+
+  void Publish() noexcept override {
+    if (!writer_) return;
+    epoch_ = writer_->epoch();
+    bytes_written_ = writer_->bytes_written();
+    reader_closed_ = writer_->reader_closed();
+  }
+
+  void Release() noexcept override { writer_.reset(); }
+
+  const std::string prefix_;
+  std::optional<FifoChannelWriter> writer_;  // until cancelled
+  bool begun_ = false;
+  std::atomic<uint64_t> epoch_{0};
+  std::atomic<uint64_t> bytes_written_{0};
+  std::atomic<bool> reader_closed_{false};
+};
+
+WriterFault ParseFault(const std::optional<std::string>& name) {
+  if (!name) return WriterFault::kNone;
+  if (*name == "stop") return WriterFault::kStop;
+  if (*name == "stall") return WriterFault::kStall;
+  if (*name == "die") return WriterFault::kDie;
+  throw InvalidArgumentError("fault '" + *name + "' is not one of None, 'stop', 'stall', 'die'");
+}
+
+std::unique_ptr<ChannelWriter> MakeChannelWriter(const std::filesystem::path& pipe_dir,
+                                                 const std::string& channel, int64_t first_epoch,
+                                                 int64_t chunk_bytes,
+                                                 std::optional<double> bytes_per_second,
+                                                 const std::optional<std::string>& fault,
+                                                 int64_t fault_at_byte) {
+  FifoWriterOptions options;
+  options.chunk_bytes = AtLeast(1, chunk_bytes, "chunk_bytes");
+  options.bytes_per_second = bytes_per_second.value_or(std::numeric_limits<double>::infinity());
+  options.fault = ParseFault(fault);
+  options.fault_at_byte = AtLeast(0, fault_at_byte, "fault_at_byte");
+  return std::make_unique<ChannelWriter>(pipe_dir.string(), channel,
+                                         AtLeast(0, first_epoch, "first_epoch"), options);
+}
+
+py::bytes Encode(const py::object& record, const std::string& record_format,
+                 const std::string& recordio_parts, int64_t recordio_max_part_bytes) {
+  EncoderOptions options;
+  options.format = ParseRecordFormat(record_format);
+  options.recordio_parts = ParseRecordIoParts(recordio_parts);
+  options.recordio_max_part_bytes = AtLeast(1, recordio_max_part_bytes, "recordio_max_part_bytes");
+  const RecordEncoder encoder(options);
+  const BytesView bytes(record);
+  std::string encoded;
+  encoder.Append(bytes.get(), &encoded);
+  return encoded;
+}
+
+}  // namespace
+
+void BindWriters(py::module_& module) {
+  using namespace pybind11::literals;  // NOLINT(google-build-using-namespace): arg names
+
+  module.def("encode", &Encode, "record"_a, "record_format"_a = "RecordIO", py::kw_only(),
+             "recordio_parts"_a = "joined",
+             "recordio_max_part_bytes"_a = static_cast<int64_t>(kRecordIoMaxPartBytes));
+
+  py::class_<ChannelWriter>(module, "ChannelWriter", py::module_local())
+      .def(py::init(&MakeChannelWriter), "pipe_dir"_a, "channel"_a, py::kw_only(),
+           "first_epoch"_a = 0, "chunk_bytes"_a = int64_t{1} << 20,
+           "bytes_per_second"_a = py::none(), "fault"_a = py::none(), "fault_at_byte"_a = 0)
+      .def("begin_epoch", &ChannelWriter::BeginEpoch)
+      .def("write", &ChannelWriter::Write, "data"_a)
+      .def("end_epoch", &ChannelWriter::EndEpoch)
+      .def("cancel", &ChannelWriter::Close)
+      .def_property_readonly("epoch", &ChannelWriter::epoch)
+      .def_property_readonly("path", &ChannelWriter::path)
+      .def_property_readonly("bytes_written", &ChannelWriter::bytes_written)
+      .def_property_readonly("reader_closed", &ChannelWriter::reader_closed);
+}
+
+}  // namespace pipemode::python

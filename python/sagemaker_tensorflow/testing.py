@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pipe mode on one machine, for tests of scripts that read channels.
+
+``serve`` plays the service: it lays out the folders of a training job and feeds its channels
+through real FIFOs, one for each epoch::
+
+    from sagemaker_tensorflow import PipeModeDataset, testing
+
+    def test_reads_everything():
+        records = [b"one", b"two"]
+        with testing.serve({"training": [records, records]}, "TFRecord") as host:
+            ds = PipeModeDataset("training", "TFRecord", pipe_dir=host.pipe_dir,
+                                 state_dir=host.state_dir, config_dir=host.config_dir)
+            assert list(ds.as_numpy_iterator()) == records
+
+A script in a process of its own finds everything by ``env={**os.environ, **host.environment}``.
+TensorFlow is not imported.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import itertools
+import json
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from sagemaker_tensorflow._native import CancelledError, ChannelWriter
+from sagemaker_tensorflow._stream_encoder import DEFAULT_MAX_PART_BYTES, StreamEncoder
+from sagemaker_tensorflow._writer_process import WriterProcess
+
+__all__ = ["Channel", "Epoch", "EpochReport", "PipeModeHost", "serve"]
+
+Epoch = bytes | Iterable[bytes]
+"""What one FIFO carries: records, or, as ``bytes``, the stream itself as it is."""
+
+Channel = Iterable[Epoch] | Callable[[int], Epoch | None]
+"""The epochs of a channel in order, or a function from epoch number to epoch, ``None`` at the end.
+
+It is asked for an epoch when the one before it is over, in a thread of its own.
+"""
+
+Fault = Literal["stop", "stall", "die"]
+
+_LOG = logging.getLogger(__name__)
+# Bytes to gather before they are handed to a writer.
+_PIECE_BYTES = 1 << 20
+_JOIN_SECONDS = 10.0
+_FIRST_LOOK_SECONDS = 0.001
+_LAST_LOOK_SECONDS = 0.016
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochReport:
+    """What became of one epoch.
+
+    Attributes:
+        channel: Name of the channel.
+        epoch: Number of the epoch, from 0.
+        path: Its FIFO.
+        records: How many records were encoded for it, ``None`` for an epoch given as a stream. When
+            the reader closed early, more than it has read.
+        bytes: How many bytes were written into the FIFO.
+        seconds: From the moment a reader opened the FIFO to the end of writing.
+        reader_closed: Whether the reader closed it before everything was written.
+    """
+
+    channel: str
+    epoch: int
+    path: str
+    records: int | None
+    bytes: int
+    seconds: float
+    reader_closed: bool
+
+
+class PipeModeHost:
+    """The job that ``serve`` plays.
+
+    Attributes:
+        base_dir: In place of ``/opt/ml``.
+        pipe_dir: Folder of the FIFOs.
+        state_dir: Folder for the readers' epoch numbers.
+        config_dir: Folder of ``inputdataconfig.json``.
+        environment: The variables that a training job has, for a child process.
+        reports: For each channel its finished epochs in order. An epoch is finished a moment after
+            its reader saw the end; those that a reader has finished are all there after ``serve``.
+    """
+
+    def __init__(self, base_dir: Path, channels: Iterable[str]) -> None:
+        input_dir = base_dir / "input"
+        self.base_dir = str(base_dir)
+        self.pipe_dir = str(input_dir / "data")
+        self.state_dir = str(base_dir / "pipe_state")
+        self.config_dir = str(input_dir / "config")
+        self.reports: dict[str, list[EpochReport]] = {channel: [] for channel in channels}
+        self.environment: dict[str, str] = {
+            "SAGEMAKER_BASE_DIR": self.base_dir,
+            "SM_INPUT_DIR": str(input_dir),
+            "SM_INPUT_CONFIG_DIR": self.config_dir,
+            "SM_CHANNELS": json.dumps(sorted(self.reports)),
+            **{f"SM_CHANNEL_{name.upper()}": f"{self.pipe_dir}/{name}" for name in self.reports},
+        }
+
+
+@contextlib.contextmanager
+def serve(
+    channels: Mapping[str, Channel],
+    record_format: str = "RecordIO",
+    *,
+    compression_type: str | None = None,
+    recordio_parts: str = "joined",
+    recordio_max_part_bytes: int = DEFAULT_MAX_PART_BYTES,
+    base_dir: str | os.PathLike[str] | None = None,
+    chunk_bytes: int = 1 << 20,
+    bytes_per_second: float | None = None,
+    fault: Fault | None = None,
+    fault_at_byte: int = 0,
+    fault_epoch: int | None = None,
+    process: bool = False,
+) -> Iterator[PipeModeHost]:
+    """Serves ``channels`` in Pipe mode while the ``with`` block runs.
+
+    Each channel is fed by a thread. The FIFO of an epoch appears when the reader has closed the one
+    before it. At the end of the block writing stops, wherever it is, and what was made is removed.
+
+    Args:
+        channels: The epochs of each channel by its name. An epoch is an iterable of records, or
+            ``bytes``: a stream that is sent as it is.
+        record_format: ``'RecordIO'``, ``'TFRecord'`` or ``'TextLine'``, in any case.
+        compression_type: ``'GZIP'`` or ``'ZLIB'`` to send each epoch compressed.
+        recordio_parts: See ``RecordWriter``.
+        recordio_max_part_bytes: See ``RecordWriter``.
+        base_dir: Folder to use in place of ``/opt/ml``, made if missing. Default: a temporary one.
+        chunk_bytes: How many bytes are given to one ``write``.
+        bytes_per_second: Limit for each channel; ``None`` is none.
+        fault: What goes wrong, on purpose, in an epoch at ``fault_at_byte``: ``'stop'`` ends the
+            stream; ``'stall'`` sends nothing more, but keeps the FIFO open until the reader closes
+            it; ``'die'`` kills the writing process, which needs ``process=True``.
+        fault_at_byte: Bytes of an epoch that are sent before ``fault``.
+        fault_epoch: The epoch that has the fault; ``None`` is every one.
+        process: Whether each epoch is written by a process of its own instead of a thread.
+
+    Yields:
+        The host, with the folders to read from.
+
+    Raises:
+        InvalidArgumentError: If an argument makes no sense.
+        Exception: At the end of the block, whatever a writer failed with: a record that the format
+            cannot hold, an error of the given iterable or function.
+    """
+    if fault == "die" and not process:
+        raise ValueError("fault='die' kills the process that writes: pass process=True")
+
+    def make_encoder() -> StreamEncoder:
+        return StreamEncoder(
+            record_format,
+            compression_type=compression_type,
+            recordio_parts=recordio_parts,
+            recordio_max_part_bytes=recordio_max_part_bytes,
+        )
+
+    options: dict[str, Any] = {"chunk_bytes": chunk_bytes, "bytes_per_second": bytes_per_second}
+    fault_options: dict[str, Any] = {"fault": fault, "fault_at_byte": fault_at_byte}
+
+    with _make_host(channels, record_format, base_dir) as host:
+
+        def make_writer(channel: str, epoch: int) -> ChannelWriter | WriterProcess:
+            faulty = fault is not None and fault_epoch in (None, epoch)
+            return (WriterProcess if process else ChannelWriter)(
+                host.pipe_dir,
+                channel,
+                first_epoch=epoch,
+                **(options | fault_options if faulty else options),
+            )
+
+        make_encoder()  # wrong arguments are errors here, and not in a thread
+        for channel in channels:
+            ChannelWriter(host.pipe_dir, channel, **options, **fault_options)
+        servers = [
+            _ChannelServer(channel, epochs, make_encoder, make_writer, host.reports[channel])
+            for channel, epochs in channels.items()
+        ]
+        with _running(servers):
+            yield host
+
+
+class _ChannelServer(threading.Thread):
+    """Feeds one channel until its epochs are over or it is stopped."""
+
+    def __init__(
+        self,
+        channel: str,
+        epochs: Channel,
+        make_encoder: Callable[[], StreamEncoder],
+        make_writer: Callable[[str, int], ChannelWriter | WriterProcess],
+        reports: list[EpochReport],
+    ) -> None:
+        # A daemon, so that a user's iterable that never returns cannot keep the process alive.
+        super().__init__(name=f"pipe-mode-{channel}", daemon=True)
+        if isinstance(epochs, bytes | str):
+            raise TypeError(f"channel '{channel}': a list of epochs expected, not one epoch")
+        self.error: BaseException | None = None
+        self._channel = channel
+        self._epochs = epochs
+        self._make_encoder = make_encoder
+        self._make_writer = make_writer
+        self._reports = reports
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._writer: ChannelWriter | WriterProcess | None = None  # guarded by _lock
+
+    def run(self) -> None:
+        try:
+            for epoch, content in enumerate(self._contents()):
+                if self._stopped.is_set():
+                    break
+                self._serve(epoch, content)
+        except BaseException as error:
+            if not (isinstance(error, CancelledError) and self._stopped.is_set()):
+                # The reader may wait long for what does not come: say now why.
+                _LOG.error("channel '%s' is served no more: %r", self._channel, error)
+                self.error = error
+        finally:
+            with self._lock:
+                if self._writer is not None:
+                    self._writer.cancel()  # closes its FIFO
+
+    def stop(self) -> None:
+        """Makes the thread end soon, whatever it waits for."""
+        with self._lock:
+            self._stopped.set()
+            if self._writer is not None:
+                self._writer.cancel()
+
+    def _contents(self) -> Iterator[Epoch]:
+        if not callable(self._epochs):
+            yield from self._epochs
+            return
+        for epoch in itertools.count():
+            content = self._epochs(epoch)
+            if content is None:
+                return
+            yield content
+
+    def _serve(self, epoch: int, content: Epoch) -> None:
+        with self._lock:
+            if self._stopped.is_set():
+                return
+            writer = self._writer = self._make_writer(self._channel, epoch)
+        path = writer.path
+        writer.begin_epoch()
+        begun = time.perf_counter()
+        records = None
+        if isinstance(content, bytes | bytearray | memoryview):
+            writer.write(content)
+        else:
+            records = self._write_records(writer, content)
+        writer.end_epoch()
+        self._reports.append(
+            EpochReport(
+                channel=self._channel,
+                epoch=epoch,
+                path=path,
+                records=records,
+                bytes=writer.bytes_written,
+                seconds=time.perf_counter() - begun,
+                reader_closed=writer.reader_closed,
+            )
+        )
+        self._wait_for_reader(path)
+
+    def _write_records(
+        self, writer: ChannelWriter | WriterProcess, records: Iterable[bytes]
+    ) -> int:
+        """Returns how many records were encoded."""
+        encoder = self._make_encoder()
+        count = 0
+        piece = bytearray()
+        for record in records:
+            piece += encoder.encode(record)
+            count += 1
+            if len(piece) >= _PIECE_BYTES:
+                if not writer.write(piece):
+                    return count
+                piece.clear()
+        piece += encoder.finish()
+        writer.write(piece)
+        return count
+
+    def _wait_for_reader(self, path: str) -> None:
+        """Waits until nobody has the FIFO open for reading, by trying to open it for writing.
+
+        A reader that is still there does not take this for more data to come.
+        """
+        delay = _FIRST_LOOK_SECONDS
+        while True:
+            try:
+                os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+            except OSError as error:
+                if error.errno in (errno.ENXIO, errno.ENOENT):
+                    return
+                raise
+            if self._stopped.wait(delay):
+                return
+            delay = min(2 * delay, _LAST_LOOK_SECONDS)
+
+
+@contextlib.contextmanager
+def _running(servers: list[_ChannelServer]) -> Iterator[None]:
+    """Runs ``servers`` and raises the first error of one of them at the end."""
+    for server in servers:
+        server.start()
+    may_raise = True
+    try:
+        yield
+    except BaseException as error:
+        # An ordinary one most likely follows from the error of a writer, and stays visible as its
+        # context. KeyboardInterrupt and the like go first.
+        may_raise = isinstance(error, Exception)
+        raise
+    finally:
+        for server in servers:
+            server.stop()
+        for server in servers:
+            server.join(_JOIN_SECONDS)
+        for server in servers if may_raise else ():
+            if server.error is not None:
+                raise server.error
+            if server.is_alive():
+                raise RuntimeError(f"{server.name}: the iterable of its epochs does not return")
+
+
+@contextlib.contextmanager
+def _make_host(
+    channels: Mapping[str, Channel],
+    record_format: str,
+    base_dir: str | os.PathLike[str] | None,
+) -> Iterator[PipeModeHost]:
+    """Makes the folders and the configuration of a job; removes what it made."""
+    with contextlib.ExitStack() as stack:
+        if base_dir is None:
+            base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pipe-mode-")))
+        else:
+            base = Path(base_dir).absolute()
+        host = PipeModeHost(base, channels)
+        for folder in (host.pipe_dir, host.state_dir, host.config_dir):
+            _make_folder(Path(folder), stack)
+        config = {
+            channel: {
+                "TrainingInputMode": "Pipe",
+                "S3DistributionType": "FullyReplicated",
+                "RecordWrapperType": "RecordIO" if record_format.lower() == "recordio" else "None",
+            }
+            for channel in channels
+        }
+        config_path = Path(host.config_dir) / "inputdataconfig.json"
+        with config_path.open("x", encoding="utf-8") as file:  # never over a user's own
+            json.dump(config, file, indent=2)
+        stack.callback(config_path.unlink, missing_ok=True)
+        stack.callback(_remove_fifos, Path(host.pipe_dir), list(channels))
+        yield host
+
+
+def _make_folder(path: Path, stack: contextlib.ExitStack) -> None:
+    if path.is_dir():
+        return
+    _make_folder(path.parent, stack)
+    path.mkdir()
+    stack.callback(shutil.rmtree, path, ignore_errors=True)
+
+
+def _remove_fifos(pipe_dir: Path, channels: list[str]) -> None:
+    for path in pipe_dir.iterdir():
+        channel, _, epoch = path.name.rpartition("_")
+        if channel in channels and epoch.isdecimal() and path.is_fifo():
+            path.unlink(missing_ok=True)
