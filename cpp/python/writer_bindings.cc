@@ -142,27 +142,86 @@ py::bytes Encode(const py::object& record, const std::string& record_format,
   return encoded;
 }
 
+constexpr char kEncodeDoc[] = R"doc(Returns one record as a stream holds it.
+
+Args:
+    record: Any bytes-like object.
+    record_format: ``'RecordIO'``, ``'TFRecord'`` or ``'TextLine'``, in any case.
+    recordio_parts: ``'joined'`` splits a long RecordIO record at any byte; ``'dmlc'`` splits it as
+        dmlc-core does, where the payload holds the magic number.
+    recordio_max_part_bytes: With ``'joined'``: longer records become parts of so many bytes.
+
+Raises:
+    InvalidArgumentError: If an argument makes no sense, or the format cannot hold the record: a
+        newline in a text line, 2^29 bytes and more in dmlc RecordIO.
+)doc";
+
+constexpr char kChannelWriterDoc[] =
+    R"doc(Plays the service: feeds the FIFOs of one channel, one after the other.
+
+Each epoch is ``begin_epoch()``, any number of ``write(...)``, ``end_epoch()``.
+
+Args:
+    pipe_dir: Folder of the FIFOs; must exist.
+    channel: Name of the channel.
+    first_epoch: Number of the first FIFO.
+    chunk_bytes: How many bytes are given to one system call.
+    bytes_per_second: Limit; ``None`` is none.
+    fault: What goes wrong, on purpose, in each epoch at ``fault_at_byte``: ``'stop'`` closes the
+        FIFO, ``'stall'`` writes nothing more until the reader closes it, ``'die'`` kills this
+        process.
+    fault_at_byte: Bytes of an epoch that are written before ``fault``.
+
+Raises:
+    InvalidArgumentError: If an argument makes no sense.
+)doc";
+
+constexpr char kBeginEpochDoc[] =
+    R"doc(Makes the FIFO of the next epoch and waits until a reader has opened it.
+
+Raises:
+    FailedPreconditionError: If the last epoch has not ended, or the path is no FIFO.
+    CancelledError: After ``cancel()``.
+    OSError: If the FIFO cannot be made.
+)doc";
+
+constexpr char kWriteDoc[] = R"doc(Writes all of ``data``, a bytes-like object, without a copy.
+
+Returns:
+    ``False`` once the epoch is over early: the reader has closed it, or the fault struck.
+
+Raises:
+    FailedPreconditionError: Before ``begin_epoch()``.
+    CancelledError: After ``cancel()``.
+)doc";
+
 }  // namespace
 
 void BindWriters(py::module_& module) {
   using namespace pybind11::literals;  // NOLINT(google-build-using-namespace): arg names
 
-  module.def("encode", &Encode, "record"_a, "record_format"_a = "RecordIO", py::kw_only(),
-             "recordio_parts"_a = "joined",
+  module.def("encode", &Encode, kEncodeDoc, "record"_a, "record_format"_a = "RecordIO",
+             py::kw_only(), "recordio_parts"_a = "joined",
              "recordio_max_part_bytes"_a = static_cast<int64_t>(kRecordIoMaxPartBytes));
 
-  py::class_<ChannelWriter>(module, "ChannelWriter", py::module_local())
+  py::class_<ChannelWriter>(module, "ChannelWriter", kChannelWriterDoc, py::module_local())
       .def(py::init(&MakeChannelWriter), "pipe_dir"_a, "channel"_a, py::kw_only(),
            "first_epoch"_a = 0, "chunk_bytes"_a = int64_t{1} << 20,
            "bytes_per_second"_a = py::none(), "fault"_a = py::none(), "fault_at_byte"_a = 0)
-      .def("begin_epoch", &ChannelWriter::BeginEpoch)
-      .def("write", &ChannelWriter::Write, "data"_a)
-      .def("end_epoch", &ChannelWriter::EndEpoch)
-      .def("cancel", &ChannelWriter::Close)
-      .def_property_readonly("epoch", &ChannelWriter::epoch)
-      .def_property_readonly("path", &ChannelWriter::path)
-      .def_property_readonly("bytes_written", &ChannelWriter::bytes_written)
-      .def_property_readonly("reader_closed", &ChannelWriter::reader_closed);
+      .def("begin_epoch", &ChannelWriter::BeginEpoch, kBeginEpochDoc)
+      .def("write", &ChannelWriter::Write, kWriteDoc, "data"_a)
+      .def("end_epoch", &ChannelWriter::EndEpoch,
+           "Closes the FIFO: its reader sees the end of the epoch.")
+      .def("cancel", &ChannelWriter::Close,
+           "Closes the FIFO; ends the call that another thread is in, and every later one, with "
+           "CancelledError.")
+      .def_property_readonly("epoch", &ChannelWriter::epoch,
+                             "Number of the current epoch, or of the next one between two.")
+      .def_property_readonly("path", &ChannelWriter::path, "FIFO of that epoch.")
+      .def_property_readonly("bytes_written", &ChannelWriter::bytes_written,
+                             "Bytes written in the current or last epoch, as of the last call.")
+      .def_property_readonly("reader_closed", &ChannelWriter::reader_closed,
+                             "Whether its reader closed it early.");
 }
 
 }  // namespace pipemode::python
