@@ -4,13 +4,11 @@
 //
 // Who owns and blocks what. An Iterator owns one ChannelReader, thus one epoch, and guards it by
 // `mu_`. GetNext and Skip block inside the reader with `mu_` held, for as long as there is no data.
-// What wakes them: data, the reader's time limits, a signal (core/io/signal_watch.h), and the
+// What wakes them: data, the reader's time limits, a signal (python_interrupt.h), and the
 // CancelToken, which the caller's CancellationManager cancels by a callback. The callback takes no
 // lock. It is registered when a call is about to block, not before, because most calls find their
 // record in the buffer; and deregistered before that call returns, which waits for a callback under
 // way, so none can reach a later call or a destroyed iterator.
-#include <dlfcn.h>
-
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -24,7 +22,6 @@
 #include "core/channel/channel_reader.h"
 #include "core/format/record_reader.h"
 #include "core/io/cancel_token.h"
-#include "core/io/signal_watch.h"
 #include "core/io/wait.h"
 #include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/dataset.h"
@@ -35,6 +32,7 @@
 #include "tensorflow/core/platform/tstring.h"
 #include "tf/benchmark_printer.h"
 #include "tf/dataset_attributes.h"
+#include "tf/python_interrupt.h"
 #include "tf/status_adapter.h"
 
 namespace pipemode {
@@ -77,6 +75,7 @@ class CallGuard final : public WaitObserver {
   }
 
   void OnBlock() override {
+    PythonInterrupt::Watch();
     if (deregister_) return;
     const absl::Status registered = tensorflow::RegisterCancellationCallback(
         manager_, [this] { cancel_.Cancel(); }, &deregister_);
@@ -84,6 +83,10 @@ class CallGuard final : public WaitObserver {
       deregister_ = nullptr;
       throw CancelledError(std::string(registered.message()));
     }
+  }
+
+  void OnTick() override {
+    if (PythonInterrupt::ShouldStopWaiting()) throw CancelledError("interrupted by a signal");
   }
 
   void OnStillWaiting(std::string_view what, std::chrono::seconds waited) override {
@@ -270,17 +273,8 @@ absl::Status PipeModeDatasetOp::Dataset::AsGraphDefInternal(data::SerializationC
   return b->AddDataset(this, {channel}, attributes, output);
 }
 
-// Whether this process runs Python, whose signal handlers wait for us to return.
-bool PythonIsHost() {
-  using IsInitialized = int (*)();
-  const auto is_initialized =
-      reinterpret_cast<IsInitialized>(::dlsym(RTLD_DEFAULT, "Py_IsInitialized"));
-  return is_initialized != nullptr && is_initialized() != 0;
-}
-
 PipeModeDatasetOp::PipeModeDatasetOp(tensorflow::OpKernelConstruction* ctx) : DatasetOpKernel(ctx) {
   OP_REQUIRES_OK(ctx, ReadAttributes(ctx, &attributes_));
-  if (PythonIsHost()) SignalWatch::Enable();
 }
 
 void PipeModeDatasetOp::MakeDataset(OpKernelContext* ctx, data::DatasetBase** output) {
@@ -288,6 +282,9 @@ void PipeModeDatasetOp::MakeDataset(OpKernelContext* ctx, data::DatasetBase** ou
   OP_REQUIRES_OK(ctx, data::ParseScalarArgument<tstring>(ctx, "channel", &channel));
   ChannelOptions options;
   OP_REQUIRES_OK(ctx, StatusOf([&] { options = MakeChannelOptions(attributes_, channel); }));
+  // Not only when a wait begins: a signal may come before that, while TensorFlow compiles the first
+  // step.
+  PythonInterrupt::Watch();
   *output = new Dataset(ctx, attributes_, std::move(options));
 }
 

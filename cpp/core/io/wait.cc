@@ -54,7 +54,9 @@ short Wait::Poll(int fd, short events, Clock::duration at_most) {
     if (watches_signals_) HandleSignal(now);
     ThrowIfOver(now);
     ReportIfLong(now);
+    if (context_.observer != nullptr) context_.observer->OnTick();
     Clock::time_point wake = std::min({until, deadline_, next_report_});
+    if (context_.observer != nullptr) wake = std::min(wake, now + Clock::duration(kWaitTick));
     if (watches_signals_) wake = std::min(wake, now + Clock::duration(kSignalTick));
     const timespec timeout = ToTimespec(wake - now);
     const int ready = ::ppoll(polled, 2, &timeout, nullptr);
