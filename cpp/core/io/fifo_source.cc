@@ -16,6 +16,10 @@ namespace {
 
 constexpr int kPipeBytes = 1 << 20;
 
+[[noreturn]] void ThrowWrongKind(const std::string& path) {
+  throw FailedPreconditionError("'" + path + "' is neither a FIFO nor a regular file");
+}
+
 // Larger pipes mean fewer, larger reads. A refusal (limit of the user, of the system) is not an
 // error.
 void EnlargePipe(int fd) {
@@ -42,13 +46,12 @@ UniqueFd FifoSource::Open(const std::string& path) {
   UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
   if (!fd) {
     if (errno == ENOENT) return fd;
+    if (errno == ENXIO) ThrowWrongKind(path);  // a socket
     throw IoError(errno, "cannot open '" + path + "'");
   }
   struct stat status;
   if (::fstat(fd.get(), &status) != 0) throw IoError(errno, "cannot stat '" + path + "'");
-  if (!S_ISFIFO(status.st_mode) && !S_ISREG(status.st_mode)) {
-    throw FailedPreconditionError("'" + path + "' is neither a FIFO nor a regular file");
-  }
+  if (!S_ISFIFO(status.st_mode) && !S_ISREG(status.st_mode)) ThrowWrongKind(path);
   return fd;
 }
 
