@@ -111,7 +111,8 @@ void CheckChannelName(const std::string& channel) {
   }
 }
 
-PipeState::PipeState(std::string state_dir, std::string pipe_dir, std::string channel)
+PipeState::PipeState(const std::string& state_dir, const std::string& pipe_dir,
+                     const std::string& channel)
     : pipe_prefix_(JoinPath(pipe_dir, channel + "_")),
       state_path_(JoinPath(state_dir, "." + channel + "-pipe_mode-state")),
       lock_path_(JoinPath(state_dir, "." + channel + "-pipe_mode-lock")) {

@@ -34,7 +34,7 @@ class PipeState {
  public:
   // Creates `state_dir` if need be. Throws InvalidArgumentError if `channel` is no channel name,
   // IoError.
-  PipeState(std::string state_dir, std::string pipe_dir, std::string channel);
+  PipeState(const std::string& state_dir, const std::string& pipe_dir, const std::string& channel);
 
   // The epoch to be read next. Throws FailedPreconditionError if the state file holds no such
   // number.

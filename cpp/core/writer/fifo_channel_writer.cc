@@ -43,8 +43,11 @@ void FifoChannelWriter::BeginEpoch() {
   const std::string what = "a reader to open FIFO '" + path_ + "'";
   Wait wait(context_, kNoLimit, what);
   for (;;) {
-    fd_ = UniqueFd(::open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
-    if (fd_) break;
+    UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+    if (fd) {
+      fd_ = std::move(fd);
+      break;
+    }
     if (errno != ENXIO && errno != EINTR) throw IoError(errno, "cannot open '" + path_ + "'");
     wait.Poll(-1, 0, kLookForReader);
   }
@@ -80,8 +83,8 @@ bool FifoChannelWriter::Write(std::string_view bytes) {
 
 void FifoChannelWriter::EndEpoch() {
   // The fault may stand exactly at the end of the bytes.
-  if (!over_ && options_.fault != WriterFault::kNone && written_ == options_.fault_at_byte)
-    Strike();
+  const bool faulty = options_.fault != WriterFault::kNone;
+  if (!over_ && faulty && written_ == options_.fault_at_byte) Strike();
   fd_.Reset();
   path_ = PathOf(++epoch_);
 }
