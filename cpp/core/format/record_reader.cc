@@ -2,6 +2,7 @@
 #include "core/format/record_reader.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "core/base/error.h"
 #include "core/format/crc32c.h"
@@ -18,6 +19,11 @@ constexpr size_t kFirstStepBytes = size_t{1} << 20;
 constexpr size_t kPieceBytes = size_t{256} << 10;
 
 }  // namespace
+
+RecordReader::RecordReader(BufferedReader* input, uint64_t max_record_bytes)
+    : input_(*input), max_record_bytes_(max_record_bytes) {
+  assert(input->capacity() >= kMinInputBytes);
+}
 
 void RecordReader::BeginRecord() {
   if (half_read_) {

@@ -26,6 +26,9 @@ class RecordSink {
 // Takes records out of a byte stream, one after the other. Not safe for use by two threads at once.
 class RecordReader {
  public:
+  // The least capacity of an input: a header and a short record fit in.
+  static constexpr size_t kMinInputBytes = 32;
+
   virtual ~RecordReader() = default;
   RecordReader(const RecordReader&) = delete;
   RecordReader& operator=(const RecordReader&) = delete;
@@ -44,9 +47,8 @@ class RecordReader {
   uint64_t record_offset() const noexcept { return record_offset_; }
 
  protected:
-  // `input` must outlive the reader.
-  RecordReader(BufferedReader* input, uint64_t max_record_bytes)
-      : input_(*input), max_record_bytes_(max_record_bytes) {}
+  // `input` must outlive the reader and hold at least kMinInputBytes.
+  RecordReader(BufferedReader* input, uint64_t max_record_bytes);
 
   // Reads into `sink`, or drops if it is null.
   virtual bool Next(RecordSink* sink) = 0;
