@@ -2,6 +2,7 @@
 #include "python/blocking_object.h"
 
 #include <pybind11/pybind11.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -12,15 +13,14 @@ namespace {
 
 namespace py = pybind11;
 
-constexpr std::chrono::milliseconds kCheckSignals{100};
+// How often to look for signals. Python only notes them; their handlers run in the main thread,
+// when it looks.
+constexpr std::chrono::milliseconds kCheckSignals{20};
 // How often to look whether another thread's call is over.
 constexpr std::chrono::milliseconds kFirstLookForLock{1};
 constexpr std::chrono::milliseconds kLastLookForLock{16};
 
-// Runs the handlers of signals that arrived. Does nothing in other threads than the main one.
-void CheckSignals() {
-  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-}
+bool IsMainThread() { return ::gettid() == ::getpid(); }
 
 }  // namespace
 
@@ -36,6 +36,8 @@ void BlockingObject::Close() {
 }
 
 void BlockingObject::Forwarder::OnBlock() { object_.call_->OnBlock(); }
+
+void BlockingObject::Forwarder::OnTick() { object_.call_->OnTick(); }
 
 void BlockingObject::Forwarder::OnStillWaiting(std::string_view what, std::chrono::seconds waited) {
   object_.call_->OnStillWaiting(what, waited);
@@ -75,12 +77,14 @@ BlockingObject::Call::~Call() {
   lock_.unlock();
 }
 
-void BlockingObject::Call::CheckSignalsNowAndThen() {
-  const Wait::Clock::time_point now = Wait::Clock::now();
-  if (now < next_check_) return;
-  next_check_ = now + kCheckSignals;
-  OnSignal();
+void BlockingObject::Call::CheckNowAndThen() {
+  OnTick();
   if (object_.closed()) throw CancelledError("the " + std::string(object_.name_) + " was closed");
+}
+
+void BlockingObject::Call::OnTick() {
+  const Wait::Clock::time_point now = Wait::Clock::now();
+  if (now >= next_check_ && IsMainThread()) CheckSignals();
 }
 
 void BlockingObject::Call::OnStillWaiting(std::string_view what, std::chrono::seconds waited) {
@@ -92,10 +96,15 @@ void BlockingObject::Call::OnStillWaiting(std::string_view what, std::chrono::se
 }
 
 bool BlockingObject::Call::OnSignal() {
-  gil_.Acquire();
   CheckSignals();
-  gil_.Release();
   return true;
+}
+
+void BlockingObject::Call::CheckSignals() {
+  gil_.Acquire();
+  if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  gil_.Release();
+  next_check_ = Wait::Clock::now() + kCheckSignals;
 }
 
 }  // namespace pipemode::python

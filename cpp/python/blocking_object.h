@@ -56,6 +56,7 @@ class BlockingObject {
    public:
     explicit Forwarder(BlockingObject* object) : object_(*object) {}
     void OnBlock() override;
+    void OnTick() override;
     void OnStillWaiting(std::string_view what, std::chrono::seconds waited) override;
     bool OnSignal() override;
 
@@ -85,16 +86,20 @@ class BlockingObject::Call final : public WaitObserver {
 
   Gil& gil() noexcept { return gil_; }
 
-  // To be called in loops that may go on for long without a wait.
-  void CheckSignalsNowAndThen();
+  // To be called in loops that may go on for long without a wait, with the GIL let go.
+  void CheckNowAndThen();
 
   void OnBlock() override { gil_.Release(); }
+  void OnTick() override;
   void OnStillWaiting(std::string_view what, std::chrono::seconds waited) override;
   bool OnSignal() override;
 
  private:
+  // Runs the handlers of signals that arrived; begins and ends with the GIL let go.
+  void CheckSignals();
+
   BlockingObject& object_;
-  Gil gil_;  // after the lock is let go, see the destructor
+  Gil gil_;  // taken back after the lock is let go
   std::unique_lock<std::mutex> lock_;
   Wait::Clock::time_point next_check_;
 };

@@ -3,6 +3,7 @@
 #define PIPEMODE_PYTHON_GIL_H_
 
 #include <Python.h>
+#include <cxxabi.h>
 #include <unistd.h>
 
 #include <utility>
@@ -24,22 +25,17 @@ class Gil {
 
   void Acquire() noexcept {
     if (state_ == nullptr) return;
-    // While the interpreter shuts down, it ends threads that ask for the lock by unwinding their
-    // stack, which C++ takes for a crash. Such a thread (a daemon) has nothing left to do: it may
-    // as well wait for the end.
-    while (IsFinalizing() && ::getpid() != ::gettid()) ::pause();
-    PyEval_RestoreThread(std::exchange(state_, nullptr));
+    try {
+      PyEval_RestoreThread(std::exchange(state_, nullptr));
+    } catch (const abi::__forced_unwind&) {
+      // While the interpreter shuts down, CPython before 3.14 ends a thread that asks for the lock
+      // by unwinding its stack, which must not go through C++ that does not expect it. Like later
+      // versions: let this thread, a daemon, sleep until the process is over.
+      for (;;) ::pause();
+    }
   }
 
  private:
-  static bool IsFinalizing() noexcept {
-#if PY_VERSION_HEX >= 0x030d0000
-    return Py_IsFinalizing() != 0;
-#else
-    return _Py_IsFinalizing() != 0;
-#endif
-  }
-
   PyThreadState* state_ = nullptr;  // set while let go
 };
 

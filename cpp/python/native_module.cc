@@ -4,13 +4,11 @@
 // users see of it is sagemaker_tensorflow/records.py; _native.pyi holds the types.
 #include <pybind11/pybind11.h>
 
-#include "core/io/signal_watch.h"
 #include "python/bindings.h"
 #include "python/error_translator.h"
 
 PYBIND11_MODULE(_native, module) {
   module.doc() = "Record readers and writers in C++; see sagemaker_tensorflow.records.";
-  pipemode::SignalWatch::Enable();
   pipemode::python::RegisterErrors(module);
   pipemode::python::BindReaders(module);
   pipemode::python::BindWriters(module);

@@ -126,7 +126,7 @@ py::tuple Reader::ReadBatch(int64_t max_records) {
   try {
     while (batch_.size() < limit && deferred_ == nullptr && NextRecord(&batch_)) {
       batch_.Commit();
-      call.CheckSignalsNowAndThen();
+      call.CheckNowAndThen();
     }
   } catch (const PipeError&) {
     // What came before the error is good, and is handed out before it.
@@ -148,7 +148,7 @@ uint64_t Reader::Skip(int64_t count) {
   if (skipped < limit) ThrowDeferred();
   call.gil().Release();
   for (; skipped < limit && NextRecord(nullptr); ++skipped, ++records_) {
-    call.CheckSignalsNowAndThen();
+    call.CheckNowAndThen();
   }
   return skipped;
 }

@@ -77,16 +77,16 @@ class WriterProcess:
 
     def _finish(self) -> None:
         output, errors = self._process.communicate()
-        if output:
-            result = json.loads(output)
-            self.bytes_written = result["bytes_written"]
-            self.reader_closed = result["reader_closed"]
-        elif self._cancelled:
+        result = json.loads(output or "{}")
+        self.bytes_written = result.get("bytes_written", 0)
+        self.reader_closed = result.get("reader_closed", False)
+        if result.get("finished"):
+            return
+        if self._cancelled:
             raise CancelledError("the writer is cancelled")
-        elif self._process.returncode == -signal.SIGKILL:
-            self.bytes_written = self._fault_at_byte
-        else:
+        if self._process.returncode != -signal.SIGKILL:
             raise RuntimeError(f"the process that writes '{self.path}' failed:\n{errors.decode()}")
+        self.bytes_written = self._fault_at_byte
 
 
 def _exit_with_parent() -> None:
@@ -104,21 +104,28 @@ def main() -> None:
     arguments = json.loads(sys.argv[1])
     writer = ChannelWriter(**arguments)
 
+    def finished() -> bool:
+        return bool(writer.epoch > arguments["first_epoch"])
+
     def cancel(*_: object) -> None:
-        # What is written is written: then the report must get out.
-        if writer.epoch == arguments["first_epoch"]:
+        if not finished():
             raise SystemExit(1)
 
     signal.signal(signal.SIGTERM, cancel)
     writer.begin_epoch()
     print(flush=True)
-    while piece := os.read(sys.stdin.fileno(), _PIECE_BYTES):
-        if not writer.write(piece):
-            break
-    writer.end_epoch()
-    print(
-        json.dumps({"bytes_written": writer.bytes_written, "reader_closed": writer.reader_closed})
-    )
+    try:
+        while piece := os.read(sys.stdin.fileno(), _PIECE_BYTES):
+            if not writer.write(piece):
+                break
+        writer.end_epoch()
+    finally:
+        report = {
+            "bytes_written": writer.bytes_written,
+            "reader_closed": writer.reader_closed,
+            "finished": finished(),
+        }
+        print(json.dumps(report))
 
 
 if __name__ == "__main__":

@@ -30,13 +30,16 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sagemaker_tensorflow._native import CancelledError, ChannelWriter
 from sagemaker_tensorflow._stream_encoder import DEFAULT_MAX_PART_BYTES, StreamEncoder
 from sagemaker_tensorflow._writer_process import WriterProcess
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["Channel", "Epoch", "EpochReport", "PipeModeHost", "serve"]
 
@@ -260,12 +263,19 @@ class _ChannelServer(threading.Thread):
         path = writer.path
         writer.begin_epoch()
         begun = time.perf_counter()
-        records = None
-        if isinstance(content, bytes | bytearray | memoryview):
-            writer.write(content)
-        else:
-            records = self._write_records(writer, content)
-        writer.end_epoch()
+        records: int | None = None
+        reader_closed = False
+        try:
+            for count, piece in self._pieces(content):
+                records = count
+                if not writer.write(piece):
+                    break
+            writer.end_epoch()
+        except CancelledError:
+            # The reader may have closed it early just before.
+            reader_closed = not _has_reader(path)
+            if not reader_closed:
+                raise
         self._reports.append(
             EpochReport(
                 channel=self._channel,
@@ -274,45 +284,41 @@ class _ChannelServer(threading.Thread):
                 records=records,
                 bytes=writer.bytes_written,
                 seconds=time.perf_counter() - begun,
-                reader_closed=writer.reader_closed,
+                reader_closed=reader_closed or writer.reader_closed,
             )
         )
-        self._wait_for_reader(path)
+        delay = _FIRST_LOOK_SECONDS
+        while _has_reader(path) and not self._stopped.wait(delay):
+            delay = min(2 * delay, _LAST_LOOK_SECONDS)
 
-    def _write_records(
-        self, writer: ChannelWriter | WriterProcess, records: Iterable[bytes]
-    ) -> int:
-        """Returns how many records were encoded."""
+    def _pieces(self, content: Epoch) -> Iterator[tuple[int | None, Buffer]]:
+        """Yields the stream in pieces, each with the number of records encoded so far."""
+        if isinstance(content, bytes):
+            yield None, content
+            return
+        # What is made as it is read may wait for what the reader does with the record before.
+        piece_bytes = _PIECE_BYTES if isinstance(content, Sequence) else 1
         encoder = self._make_encoder()
         count = 0
         piece = bytearray()
-        for record in records:
+        for record in content:
             piece += encoder.encode(record)
             count += 1
-            if len(piece) >= _PIECE_BYTES:
-                if not writer.write(piece):
-                    return count
+            if len(piece) >= piece_bytes:
+                yield count, piece
                 piece.clear()
-        piece += encoder.finish()
-        writer.write(piece)
-        return count
+        yield count, piece + encoder.finish()
 
-    def _wait_for_reader(self, path: str) -> None:
-        """Waits until nobody has the FIFO open for reading, by trying to open it for writing.
 
-        A reader that is still there does not take this for more data to come.
-        """
-        delay = _FIRST_LOOK_SECONDS
-        while True:
-            try:
-                os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-            except OSError as error:
-                if error.errno in (errno.ENXIO, errno.ENOENT):
-                    return
-                raise
-            if self._stopped.wait(delay):
-                return
-            delay = min(2 * delay, _LAST_LOOK_SECONDS)
+def _has_reader(path: str) -> bool:
+    """Tries to open a FIFO for writing; whoever still reads it does not take that for more data."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        if error.errno in (errno.ENXIO, errno.ENOENT):
+            return False
+        raise
+    return True
 
 
 @contextlib.contextmanager
