@@ -23,13 +23,8 @@ def load() -> Any:
     Raises:
         OpLibraryError: If there is none for this TensorFlow, or it cannot be loaded.
     """
-    try:
-        import tensorflow as tf
-    except ImportError as error:
-        raise OpLibraryError(
-            "PipeModeDataset needs TensorFlow, which cannot be imported; install it with "
-            "'pip install tensorflow-cpu' (CPU) or 'pip install tensorflow' (GPU)"
-        ) from error
+    import tensorflow as tf
+
     minor = ".".join(tf.version.VERSION.split(".")[:2])
     path = _FOLDER / f"{_PREFIX}{minor}.so"
     if not path.exists():

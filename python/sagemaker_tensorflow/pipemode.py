@@ -8,10 +8,16 @@ import os
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from sagemaker_tensorflow import _config, _op_library, _paths
-from sagemaker_tensorflow.exceptions import PipeModeDatasetException
+from sagemaker_tensorflow.exceptions import OpLibraryError, PipeModeDatasetException
+
+try:
+    import tensorflow as tf
+except ImportError as error:
+    raise OpLibraryError(
+        "PipeModeDataset needs TensorFlow, which cannot be imported; install it with "
+        "'pip install tensorflow-cpu' (CPU) or 'pip install tensorflow' (GPU)"
+    ) from error
 
 __all__ = ["PipeModeDataset", "PipeModeDatasetException"]
 
@@ -139,14 +145,22 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         return []
 
 
-def _as_str(channel: str | tf.Tensor) -> Any:
+def _as_str(channel: Any) -> Any:
     """Returns the value of ``channel`` as ``str`` if it is known by now, else the tensor."""
-    if not tf.is_tensor(channel):
-        return channel
-    value = tf.get_static_value(channel)
-    if value is None:
-        return channel
-    return value.item().decode()
+    value = channel
+    if tf.is_tensor(channel) and channel.dtype == tf.string and channel.shape.rank in (0, None):
+        value = tf.get_static_value(channel)
+        if value is None:
+            return channel
+        # A NumPy array in a graph, the bytes themselves in eager mode.
+        value = getattr(value, "item", lambda: value)()
+    if isinstance(value, bytes):
+        value = value.decode(errors="backslashreplace")
+    if not isinstance(value, str):
+        raise PipeModeDatasetException(
+            f"channel must be a name or a scalar tf.string tensor, not {channel!r}"
+        )
+    return value
 
 
 def _as_seconds(timeout: float | None) -> float:
