@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is loaded when, and what is said of what cannot be loaded."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+
+def run(code):
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    ).stdout
+
+
+def test_the_package_imports_nothing_heavy():
+    run("""
+        import sys
+        import sagemaker_tensorflow
+        assert sagemaker_tensorflow.__version__
+        assert set(sagemaker_tensorflow.__all__) <= set(dir(sagemaker_tensorflow))
+        heavy = {"tensorflow", "numpy", "sagemaker_tensorflow._native"} & sys.modules.keys()
+        assert not heavy, heavy
+    """)
+
+
+def test_records_and_testing_import_no_tensorflow():
+    run("""
+        import sys
+        import sagemaker_tensorflow.records, sagemaker_tensorflow.testing
+        from sagemaker_tensorflow import PipeModeDatasetException
+        assert "tensorflow" not in sys.modules
+    """)
+
+
+def test_the_op_library_loads_on_first_use(job):
+    run("""
+        import sys
+        from sagemaker_tensorflow import PipeModeDataset
+
+        def loaded():
+            with open("/proc/self/maps") as maps:
+                return "pipemode_op_tf" in maps.read()
+
+        assert "tensorflow" in sys.modules
+        assert not loaded()
+        PipeModeDataset("training")
+        assert loaded()
+    """)
+
+
+def test_no_such_name():
+    import sagemaker_tensorflow
+
+    with pytest.raises(AttributeError, match="'sagemaker_tensorflow' has no attribute 'Dataset'"):
+        _ = sagemaker_tensorflow.Dataset
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from sagemaker_tensorflow import PipeModeDataset",
+        "from sagemaker_tensorflow.pipemode import PipeModeDataset",
+        "import sagemaker_tensorflow; sagemaker_tensorflow.PipeModeDataset",
+    ],
+)
+def test_no_tensorflow(statement):
+    message = run(f"""
+        import sys
+        sys.modules["tensorflow"] = None  # cannot be imported
+        try:
+            {statement}
+        except ImportError as error:
+            print(type(error).__name__, error)
+    """)
+    assert message.startswith("OpLibraryError PipeModeDataset needs TensorFlow")
+    assert "pip install tensorflow" in message
+
+
+@pytest.fixture
+def op_library(monkeypatch):
+    """The module, as if it had not been used so far."""
+    from sagemaker_tensorflow import _op_library
+
+    monkeypatch.setattr(_op_library, "load", _op_library.load.__wrapped__)
+    return _op_library
+
+
+def test_no_op_library_for_this_tensorflow(op_library, monkeypatch, tmp_path):
+    import tensorflow as tf
+    from sagemaker_tensorflow import OpLibraryError
+
+    for minor in ("2.9", "2.10"):
+        (tmp_path / f"pipemode_op_tf{minor}.so").touch()
+    monkeypatch.setattr(op_library, "_FOLDER", tmp_path)
+    with pytest.raises(OpLibraryError) as raised:
+        op_library.load()
+    message = str(raised.value)
+    assert f"no op library for TensorFlow {tf.__version__};" in message
+    assert "carries: 2.9, 2.10." in message
+    assert "pip install" in message
+    assert isinstance(raised.value, ImportError)
+
+
+def test_no_op_library_at_all(op_library, monkeypatch, tmp_path):
+    from sagemaker_tensorflow import OpLibraryError
+
+    monkeypatch.setattr(op_library, "_FOLDER", tmp_path)
+    with pytest.raises(OpLibraryError, match=r"carries: none\."):
+        op_library.load()
+
+
+def test_a_broken_op_library(op_library, monkeypatch, tmp_path):
+    import tensorflow as tf
+    from sagemaker_tensorflow import OpLibraryError
+
+    minor = ".".join(tf.__version__.split(".")[:2])
+    path = tmp_path / f"pipemode_op_tf{minor}.so"
+    path.write_bytes(b"no library")
+    monkeypatch.setattr(op_library, "_FOLDER", tmp_path)
+    with pytest.raises(OpLibraryError, match=f"cannot load '{path}': "):
+        op_library.load()
