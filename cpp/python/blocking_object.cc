@@ -43,8 +43,6 @@ void BlockingObject::Forwarder::OnStillWaiting(std::string_view what, std::chron
   object_.call_->OnStillWaiting(what, waited);
 }
 
-bool BlockingObject::Forwarder::OnSignal() { return object_.call_->OnSignal(); }
-
 BlockingObject::Call::Call(BlockingObject* object)
     : object_(*object),
       lock_(object->mutex_, std::defer_lock),
@@ -93,11 +91,6 @@ void BlockingObject::Call::OnStillWaiting(std::string_view what, std::chrono::se
       .attr("getLogger")("sagemaker_tensorflow")
       .attr(object_.log_level_)("waiting for %s: %d s so far", what, waited.count());
   gil_.Release();
-}
-
-bool BlockingObject::Call::OnSignal() {
-  CheckSignals();
-  return true;
 }
 
 void BlockingObject::Call::CheckSignals() {

@@ -58,7 +58,6 @@ class BlockingObject {
     void OnBlock() override;
     void OnTick() override;
     void OnStillWaiting(std::string_view what, std::chrono::seconds waited) override;
-    bool OnSignal() override;
 
    private:
     BlockingObject& object_;
@@ -92,7 +91,6 @@ class BlockingObject::Call final : public WaitObserver {
   void OnBlock() override { gil_.Release(); }
   void OnTick() override;
   void OnStillWaiting(std::string_view what, std::chrono::seconds waited) override;
-  bool OnSignal() override;
 
  private:
   // Runs the handlers of signals that arrived; begins and ends with the GIL let go.

@@ -9,7 +9,6 @@
 #include <ctime>
 
 #include "core/base/error.h"
-#include "core/io/signal_watch.h"
 
 namespace pipemode {
 namespace {
@@ -46,40 +45,22 @@ short Wait::Poll(int fd, short events, Clock::duration at_most) {
   const Clock::time_point until = Add(now, at_most);
   if (!announced_) {
     if (context_.observer != nullptr) context_.observer->OnBlock();
-    watches_signals_ = SignalWatch::Arm();
     announced_ = true;
   }
   pollfd polled[2] = {{fd, events, 0}, {context_.cancel->fd(), POLLIN, 0}};
   for (;;) {
-    if (watches_signals_) HandleSignal(now);
     ThrowIfOver(now);
     ReportIfLong(now);
     if (context_.observer != nullptr) context_.observer->OnTick();
     Clock::time_point wake = std::min({until, deadline_, next_report_});
     if (context_.observer != nullptr) wake = std::min(wake, now + Clock::duration(kWaitTick));
-    if (watches_signals_) wake = std::min(wake, now + Clock::duration(kSignalTick));
     const timespec timeout = ToTimespec(wake - now);
     const int ready = ::ppoll(polled, 2, &timeout, nullptr);
-    if (ready < 0) {
-      if (errno != EINTR) throw IoError(errno, "poll");
-      if (context_.observer != nullptr) context_.observer->OnSignal();
-    }
+    if (ready < 0 && errno != EINTR) throw IoError(errno, "poll");
     if (ready > 0 && polled[0].revents != 0) return polled[0].revents;
     now = Clock::now();
     if (ready == 0 && now >= until) return 0;
   }
-}
-
-void Wait::HandleSignal(Clock::time_point now) {
-  const auto signal = SignalWatch::LastSignal();
-  // A signal from before this wait counts too while it is fresh: it may have come between the
-  // caller's last look and this wait, and nothing else would wake it.
-  if (!signal || now < *signal + kSignalGrace || start_ >= *signal + kSignalGrace) return;
-  if (*signal == handled_signal_) return;
-  if (context_.observer == nullptr || !context_.observer->OnSignal()) {
-    throw CancelledError("interrupted by a signal while waiting for " + what_);
-  }
-  handled_signal_ = *signal;
 }
 
 void Wait::ThrowIfOver(Clock::time_point now) const {

@@ -23,7 +23,8 @@ class WaitObserver {
   // letting it block.
   virtual void OnBlock() {}
 
-  // Comes every kWaitTick while the thread is blocked. May throw to end the wait.
+  // Comes every kWaitTick while the thread is blocked, and when a signal handler has run on it: the
+  // place to look for whatever cannot wake the wait. May throw to end it.
   virtual void OnTick() {}
 
   // The wait for `what` has lasted `waited` by now: first at 10 s, then every minute.
@@ -31,11 +32,6 @@ class WaitObserver {
     (void)what;
     (void)waited;
   }
-
-  // A signal arrived during, or just before, the wait. Returns true once it is dealt with: the wait
-  // goes on. If not, a watched signal (see signal_watch.h) ends it with CancelledError. May throw,
-  // which ends the wait too.
-  virtual bool OnSignal() { return false; }
 };
 
 // 50 wake-ups a second cost a blocked wait below 0.1 % of a core.
@@ -62,12 +58,11 @@ class Wait {
 
   // Sleeps until `fd` has one of `events` (or POLLHUP, POLLERR), or `at_most` is over, whichever is
   // first. `fd` may be -1: nothing but time. Returns poll's revents, 0 when `at_most` passed.
-  // Throws CancelledError when the token is cancelled or a watched signal came (see
-  // signal_watch.h), DeadlineExceededError when the limit is reached.
+  // Throws CancelledError when the token is cancelled, DeadlineExceededError when the limit is
+  // reached, and what the observer throws.
   short Poll(int fd, short events, Clock::duration at_most = Clock::duration::max());
 
  private:
-  void HandleSignal(Clock::time_point now);
   void ThrowIfOver(Clock::time_point now) const;
   void ReportIfLong(Clock::time_point now);
 
@@ -77,8 +72,6 @@ class Wait {
   const Clock::time_point deadline_;
   Clock::time_point next_report_;
   bool announced_ = false;
-  bool watches_signals_ = false;
-  Clock::time_point handled_signal_{};  // the last one that the observer dealt with
 };
 
 // "1800 s", "0.5 s": a time limit as messages show it.
