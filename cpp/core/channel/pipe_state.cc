@@ -80,6 +80,21 @@ bool TryFlock(int fd, int operation) {
   return true;
 }
 
+// What a file's lock is, after trying to get it for oneself.
+enum class Lock { kOurs, kShared, kExclusive };
+
+Lock TryOwn(int fd) {
+  // That a shared lock can be had tells a reader from a waiter only if there still is one: it may
+  // have gone meanwhile, or be somebody who tries just as we do. So look again.
+  constexpr int kLooks = 3;
+  for (int i = 0; i < kLooks; ++i) {
+    if (TryFlock(fd, LOCK_EX)) return Lock::kOurs;
+    if (!TryFlock(fd, LOCK_SH)) return Lock::kExclusive;
+  }
+  TryFlock(fd, LOCK_UN);
+  return Lock::kShared;
+}
+
 // "process 1234", as /proc/locks knows it; flock itself does not tell.
 std::string LockHolder(int fd) {
   struct stat status;
@@ -167,14 +182,17 @@ PipeState::Attempt PipeState::TryClaim() const {
   attempt.path = PipePath(attempt.epoch);
   UniqueFd pipe = FifoSource::Open(attempt.path);
   if (!pipe) return attempt;
-  if (TryFlock(pipe.get(), LOCK_EX)) {
-    attempt.claim = EpochClaim{attempt.epoch, attempt.path, std::move(pipe)};
-  } else if (TryFlock(pipe.get(), LOCK_SH)) {
-    throw FailedPreconditionError("'" + attempt.path + "' is being read already, by " +
-                                  LockHolder(pipe.get()) +
-                                  "; two readers would each get a part of its bytes");
-  } else {
-    attempt.busy = true;
+  switch (TryOwn(pipe.get())) {
+    case Lock::kOurs:
+      attempt.claim = EpochClaim{attempt.epoch, attempt.path, std::move(pipe)};
+      break;
+    case Lock::kExclusive:
+      attempt.busy = true;
+      break;
+    case Lock::kShared:
+      throw FailedPreconditionError("'" + attempt.path + "' is being read already, by " +
+                                    LockHolder(pipe.get()) +
+                                    "; two readers would each get a part of its bytes");
   }
   return attempt;
 }
@@ -207,9 +225,13 @@ void PipeState::WriteNextEpoch(uint64_t epoch) const {
   do {
     count = ::write(fd.get(), text.data(), text.size());
   } while (count < 0 && errno == EINTR);
-  const bool written = count == static_cast<ssize_t>(text.size()) && ::fdatasync(fd.get()) == 0;
-  if (!written || ::rename(temporary.c_str(), state_path_.c_str()) != 0) {
-    const int error_number = count >= 0 && !written && errno == 0 ? ENOSPC : errno;
+  if (count >= 0 && static_cast<size_t>(count) < text.size()) {
+    count = -1;
+    errno = ENOSPC;  // a short write does not say why
+  }
+  if (count < 0 || ::fdatasync(fd.get()) != 0 ||
+      ::rename(temporary.c_str(), state_path_.c_str()) != 0) {
+    const int error_number = errno;
     ::unlink(temporary.c_str());
     throw IoError(error_number, "cannot write the state file '" + state_path_ + "'");
   }

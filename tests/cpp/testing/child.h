@@ -22,6 +22,39 @@
 
 namespace pipemode::testing {
 
+// Something that one process tells another. To be made before the fork.
+class ProcessEvent {
+ public:
+  ProcessEvent() {
+    int ends[2];
+    if (::pipe2(ends, O_CLOEXEC) != 0) {
+      throw std::system_error(errno, std::generic_category(), "pipe2");
+    }
+    out_ = UniqueFd(ends[0]);
+    in_ = UniqueFd(ends[1]);
+  }
+
+  void Set() const {
+    while (::write(in_.get(), "x", 1) < 0 && errno == EINTR) {
+    }
+  }
+
+  // Returns false if it does not come.
+  bool Wait() const {
+    const Clock::time_point limit = Clock::now() + kPatience;
+    pollfd polled{out_.get(), POLLIN, 0};
+    while (::poll(&polled, 1, 1000) <= 0) {
+      if (Clock::now() > limit) return false;
+    }
+    char byte;
+    return ::read(out_.get(), &byte, 1) == 1;
+  }
+
+ private:
+  UniqueFd out_;
+  UniqueFd in_;
+};
+
 // A forked process that runs `body` and hands what that returns to its parent. To be made while no
 // other thread runs. Killed, if it still lives, by the destructor.
 class Child {
