@@ -110,6 +110,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         self.pipe_dir = _paths.pipe_dir(pipe_dir)
         self.benchmark = benchmark
         self.benchmark_records_interval = benchmark_records_interval
+        self.max_corrupted_records_to_skip = max_corrupted_records_to_skip
         self.input_data_config = _config.load_input_data_config(_paths.config_dir(config_dir))
         if isinstance(self.channel, str):
             _config.check_pipe_channel(self.input_data_config, self.channel)
