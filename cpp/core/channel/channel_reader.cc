@@ -5,6 +5,8 @@
 #include <poll.h>
 
 #include <cerrno>
+#include <exception>
+#include <thread>
 #include <utility>
 
 #include "core/io/directory_watch.h"
@@ -22,6 +24,8 @@ constexpr milliseconds kLookForPipe{5};
 constexpr milliseconds kLookForWriter{5};
 // How often to try a lock that somebody else holds.
 constexpr milliseconds kLookBusy{5};
+// How long not to be interrupted while somebody else has the state locked.
+constexpr milliseconds kStateLockPatience{500};
 
 constexpr char kStateLock[] = "the lock on the channel's state (limit: open_timeout)";
 
@@ -112,12 +116,32 @@ void ChannelReader::Open() {
   auto source = std::make_unique<FifoSource>(Duplicate(claim.fd), claim.path, options_.read_timeout,
                                              context_);
   wait_what_ = "a writer to open FIFO '" + claim.path + "' (limit: open_timeout)";
-  while (!source->HasWriter()) wait.Poll(claim.fd.get(), POLLIN, kLookForWriter);
-  wait_what_ = kStateLock;
-  while (!state.TryMarkStarted(claim)) wait.Poll(-1, 0, kLookBusy);
+  std::exception_ptr interruption;
+  try {
+    while (!source->HasWriter()) wait.Poll(claim.fd.get(), POLLIN, kLookForWriter);
+  } catch (...) {
+    if (!source->HasWriter()) throw;
+    // A writer came since the last look. It will not come again: the epoch has begun.
+    interruption = std::current_exception();
+  }
+  MarkStarted(state, claim, wait);
   epoch_ = claim.epoch;
   claim_ = std::move(claim);
   stream_ = std::make_unique<RecordStream>(std::move(source), options_.stream);
+  if (interruption) std::rethrow_exception(interruption);
+}
+
+void ChannelReader::MarkStarted(const PipeState& state, const EpochClaim& claim, Wait& wait) {
+  wait_what_ = kStateLock;
+  // The lock is held for a few system calls only. To be interrupted meanwhile would lose the epoch.
+  const Wait::Clock::time_point patience = Wait::Clock::now() + kStateLockPatience;
+  while (!state.TryMarkStarted(claim)) {
+    if (Wait::Clock::now() < patience) {
+      std::this_thread::sleep_for(milliseconds(1));
+    } else {
+      wait.Poll(-1, 0, kLookBusy);
+    }
+  }
 }
 
 EpochClaim ChannelReader::WaitForClaim(const PipeState& state, Wait& wait) {

@@ -62,6 +62,7 @@ class ChannelReader {
   bool Next(RecordSink* sink);
   void Open();
   EpochClaim WaitForClaim(const PipeState& state, Wait& wait);
+  void MarkStarted(const PipeState& state, const EpochClaim& claim, Wait& wait);
 
   const ChannelOptions options_;
   const WaitContext context_;
