@@ -77,7 +77,7 @@ void RecordReader::ThrowTruncated(const std::string& where) {
 
 bool RecordReader::LooksLikeGzip() const {
   const std::string_view start = input_.buffered();
-  return record_offset_ == 0 && start.substr(0, 3) == "\x1f\x8b\x08";
+  return input_.position() == 0 && start.substr(0, 3) == "\x1f\x8b\x08";
 }
 
 std::unique_ptr<RecordReader> MakeRecordReader(const StreamOptions& options,

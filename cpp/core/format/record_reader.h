@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/format/record_format.h"
 #include "core/io/buffered_reader.h"
@@ -43,7 +45,12 @@ class RecordReader {
   // Drops the next record, with all the checks of Read. Returns false at the end of the stream.
   bool Skip() { return Next(nullptr); }
 
-  // Where the record of the last call begins, in bytes of the (decompressed) stream.
+  // Takes up to `max` whole records out of what is buffered, without copying: appends views that are valid until the next
+  // call of any other method. Never waits and never throws: it stops before the first record that it cannot take like that,
+  // because it is not wholly buffered, comes in parts, or is bad. Read tells which.
+  virtual void TakeBuffered(size_t max, std::vector<std::string_view>* records) = 0;
+
+  // Where the record of the last Read or Skip begins, in bytes of the (decompressed) stream.
   uint64_t record_offset() const noexcept { return record_offset_; }
 
  protected:
@@ -65,6 +72,8 @@ class RecordReader {
   // null.
   void MovePayload(RecordSink* sink, size_t offset, size_t size, uint32_t* crc);
 
+  // Whether TakeBuffered may take a record of `size` bytes.
+  bool MayTake(uint64_t size) const noexcept { return size <= max_record_bytes_ && !half_read_; }
   // Throws if a record of `size` bytes is longer than allowed.
   void CheckSize(uint64_t size) const;
   // Throws the error for a stream that ends inside `where`.

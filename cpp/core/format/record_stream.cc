@@ -25,6 +25,15 @@ bool RecordStream::Read(RecordSink& sink) { return Next(&sink); }
 
 bool RecordStream::Skip() { return Next(nullptr); }
 
+void RecordStream::TakeBuffered(size_t max, std::vector<std::string_view>* records) {
+  if (ended_) return;
+  const size_t before = records->size();
+  reader_->TakeBuffered(max, records);
+  if (records->size() == before) return;
+  records_ += records->size() - before;
+  corrupted_in_a_row_ = 0;
+}
+
 bool RecordStream::Next(RecordSink* sink) {
   while (!ended_) {
     try {

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/format/record_format.h"
@@ -30,6 +32,9 @@ class RecordStream {
 
   // Drops the next record, with all the checks of Read.
   bool Skip();
+
+  // Takes records that are buffered already; see RecordReader::TakeBuffered. Never waits, never throws.
+  void TakeBuffered(size_t max, std::vector<std::string_view>* records);
 
   // Records read or dropped by the caller.
   uint64_t records() const noexcept { return records_; }

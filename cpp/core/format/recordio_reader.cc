@@ -58,6 +58,24 @@ bool RecordIOReader::Next(RecordSink* sink) {
   return true;
 }
 
+void RecordIOReader::TakeBuffered(size_t max, std::vector<std::string_view>* records) {
+  const std::string_view buffered = input_.buffered();
+  size_t at = 0;
+  for (; max > 0 && buffered.size() - at >= kRecordIoHeaderBytes; --max) {
+    const char* const header = buffered.data() + at;
+    const uint32_t flag_and_length = LoadLittleEndian32(header + kRecordIoMagicBytes);
+    const size_t length = flag_and_length & kRecordIoMaxPartBytes;
+    if (LoadLittleEndian32(header) != kRecordIoMagic ||
+        FlagOf(flag_and_length) != RecordIoFlag::kWhole ||
+        PadToFour(length) > buffered.size() - at - kRecordIoHeaderBytes || !MayTake(length)) {
+      break;
+    }
+    records->emplace_back(header + kRecordIoHeaderBytes, length);
+    at += kRecordIoHeaderBytes + PadToFour(length);
+  }
+  input_.Consume(at);
+}
+
 void RecordIOReader::NextParts(RecordSink* sink, size_t size) {
   for (;;) {
     if (!input_.Fill(kRecordIoHeaderBytes)) ThrowTruncated("a multi-part record");

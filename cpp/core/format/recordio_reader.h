@@ -13,6 +13,8 @@ class RecordIOReader final : public RecordReader {
   RecordIOReader(BufferedReader* input, uint64_t max_record_bytes, RecordIoParts parts)
       : RecordReader(input, max_record_bytes), parts_(parts) {}
 
+  void TakeBuffered(size_t max, std::vector<std::string_view>* records) override;
+
  private:
   bool Next(RecordSink* sink) override;
   // Reads the part whose header is buffered to sink[offset].

@@ -44,4 +44,20 @@ bool TextLineReader::Next(RecordSink* sink) {
   }
 }
 
+void TextLineReader::TakeBuffered(size_t max, std::vector<std::string_view>* records) {
+  const std::string_view buffered = input_.buffered();
+  if (LooksLikeGzip()) return;
+  size_t at = 0;
+  for (; max > 0 && at < buffered.size(); --max) {
+    const char* const line = buffered.data() + at;
+    const void* const newline = std::memchr(line, '\n', buffered.size() - at);
+    if (newline == nullptr) break;
+    const auto length = static_cast<size_t>(static_cast<const char*>(newline) - line);
+    if (!MayTake(length)) break;
+    records->emplace_back(line, length);
+    at += length + 1;
+  }
+  input_.Consume(at);
+}
+
 }  // namespace pipemode

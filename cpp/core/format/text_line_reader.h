@@ -13,6 +13,8 @@ class TextLineReader final : public RecordReader {
   TextLineReader(BufferedReader* input, uint64_t max_record_bytes)
       : RecordReader(input, max_record_bytes) {}
 
+  void TakeBuffered(size_t max, std::vector<std::string_view>* records) override;
+
  private:
   bool Next(RecordSink* sink) override;
 };

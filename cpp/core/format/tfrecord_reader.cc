@@ -51,6 +51,26 @@ bool TFRecordReader::Next(RecordSink* sink) {
   return true;
 }
 
+void TFRecordReader::TakeBuffered(size_t max, std::vector<std::string_view>* records) {
+  const std::string_view buffered = input_.buffered();
+  constexpr size_t kFrameBytes = kTfRecordHeaderBytes + kTfRecordFooterBytes;
+  size_t at = 0;
+  for (; max > 0 && buffered.size() - at >= kFrameBytes; --max) {
+    const char* const header = buffered.data() + at;
+    const uint64_t length = LoadLittleEndian64(header);
+    if (length > buffered.size() - at - kFrameBytes || !MayTake(length)) break;
+    const char* const payload = header + kTfRecordHeaderBytes;
+    if (LoadLittleEndian32(header + kTfRecordLengthBytes) !=
+            MaskCrc(Crc32c(header, kTfRecordLengthBytes)) ||
+        LoadLittleEndian32(payload + length) != MaskCrc(Crc32c(payload, length))) {
+      break;
+    }
+    records->emplace_back(payload, length);
+    at += kFrameBytes + length;
+  }
+  input_.Consume(at);
+}
+
 void TFRecordReader::NextLong(RecordSink* sink, size_t length) {
   BeginParts();
   input_.Consume(kTfRecordHeaderBytes);

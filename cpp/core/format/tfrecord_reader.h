@@ -13,6 +13,8 @@ class TFRecordReader final : public RecordReader {
   TFRecordReader(BufferedReader* input, uint64_t max_record_bytes)
       : RecordReader(input, max_record_bytes) {}
 
+  void TakeBuffered(size_t max, std::vector<std::string_view>* records) override;
+
  private:
   bool Next(RecordSink* sink) override;
   void NextLong(RecordSink* sink, size_t length);
