@@ -31,13 +31,15 @@ BenchmarkPrinter::~BenchmarkPrinter() {
   Print("total read_GB/s", seconds > 0 ? gigabytes / seconds : 0.0);
 }
 
-void BenchmarkPrinter::OnRead(std::chrono::nanoseconds read_time, bool found, size_t bytes) {
+void BenchmarkPrinter::OnRead(std::chrono::nanoseconds read_time, size_t records, size_t bytes) {
   used_ = true;
   read_time_ += read_time;
-  if (!found) return;
   bytes_ += bytes;
-  ++records_;
-  if (records_interval_ <= 0 || records_ % records_interval_ != 0) return;
+  const size_t before = records_;
+  records_ += records;
+  if (records_interval_ <= 0) return;
+  const auto interval = static_cast<size_t>(records_interval_);
+  if (records_ / interval == before / interval) return;
   Print("records", records_);
   Print("records read_time_ns", read_time.count());
   Print("records read_bytes", bytes);

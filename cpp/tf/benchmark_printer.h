@@ -22,8 +22,9 @@ class BenchmarkPrinter {
   // Whether to measure at all.
   bool enabled() const noexcept { return totals_ || records_interval_ > 0; }
 
-  // A read that took `read_time` found a record of `bytes` bytes, or, with `found` false, the end.
-  void OnRead(std::chrono::nanoseconds read_time, bool found, size_t bytes);
+  // A read that took `read_time` found `records` records of `bytes` bytes together; at the end,
+  // none.
+  void OnRead(std::chrono::nanoseconds read_time, size_t records, size_t bytes);
 
  private:
   const bool totals_;
@@ -31,7 +32,7 @@ class BenchmarkPrinter {
   bool used_ = false;
   std::chrono::nanoseconds read_time_{0};
   uint64_t bytes_ = 0;
-  int64_t records_ = 0;
+  size_t records_ = 0;
 };
 
 }  // namespace pipemode

@@ -52,6 +52,7 @@ ChannelOptions MakeChannelOptions(const DatasetAttributes& attributes, const std
   options.stream.max_corrupted_records_to_skip =
       NotNegative(attributes.max_corrupted_records_to_skip, "max_corrupted_records_to_skip");
   NotNegative(attributes.benchmark_records_interval, "benchmark_records_interval");
+  NotNegative(attributes.batch_size, "batch_size");
   CheckOptions(options);
   CheckIsPipeChannel(channel, attributes.pipe_channels);
   return options;

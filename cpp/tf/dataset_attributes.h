@@ -27,6 +27,9 @@ struct DatasetAttributes {
   int64_t max_corrupted_records_to_skip = 0;
   bool benchmark = false;
   int64_t benchmark_records_interval = 0;
+  int64_t repeat_count = 0;
+  int64_t batch_size = 0;
+  bool drop_remainder = false;
 
   // Calls `visit`(name, attribute) for each of them.
   template <typename Attributes, typename Visit>
@@ -43,6 +46,9 @@ struct DatasetAttributes {
     visit("max_corrupted_records_to_skip", attributes.max_corrupted_records_to_skip);
     visit("benchmark", attributes.benchmark);
     visit("benchmark_records_interval", attributes.benchmark_records_interval);
+    visit("repeat_count", attributes.repeat_count);
+    visit("batch_size", attributes.batch_size);
+    visit("drop_remainder", attributes.drop_remainder);
   }
 };
 

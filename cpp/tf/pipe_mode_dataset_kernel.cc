@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel of PipeModeDataset: a thin face over ChannelReader.
+// The kernel of PipeModeDataset: a thin face over EpochSequence.
 //
-// Who owns and blocks what. An Iterator owns one ChannelReader, thus one epoch, and guards it by
-// `mu_`. GetNext and Skip block inside the reader with `mu_` held, for as long as there is no data.
-// What wakes them: data, the reader's time limits, a signal (python_interrupt.h), and the
-// CancelToken, which the caller's CancellationManager cancels by a callback. The callback takes no
-// lock. It is registered when a call is about to block, not before, because most calls find their
-// record in the buffer; and deregistered before that call returns, which waits for a callback under
-// way, so none can reach a later call or a destroyed iterator.
+// Who owns and blocks what. An Iterator owns one EpochSequence, thus one epoch at a time, and
+// guards it by `mu_`. GetNext and Skip block inside the reader with `mu_` held, for as long as
+// there is no data. What wakes them: data, the reader's time limits, a signal (python_interrupt.h),
+// and the CancelToken, which the caller's CancellationManager cancels by a callback. The callback
+// takes no lock. It is registered when a call is about to block, not before, because most calls
+// find their record in the buffer; and deregistered before that call returns, which waits for a
+// callback under way, so none can reach a later call or a destroyed iterator.
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -20,6 +20,7 @@
 
 #include "core/base/error.h"
 #include "core/channel/channel_reader.h"
+#include "core/channel/epoch_sequence.h"
 #include "core/format/record_reader.h"
 #include "core/io/cancel_token.h"
 #include "core/io/wait.h"
@@ -116,7 +117,8 @@ class PipeModeDatasetOp::Dataset final : public data::DatasetBase {
   Dataset(OpKernelContext* ctx, const DatasetAttributes& attributes, ChannelOptions options)
       : DatasetBase(data::DatasetContext(ctx)),
         attributes_(attributes),
-        options_(std::move(options)) {}
+        options_(std::move(options)),
+        output_shapes_({ElementShape(attributes)}) {}
 
   std::unique_ptr<data::IteratorBase> MakeIteratorInternal(
       const std::string& prefix) const override;
@@ -127,8 +129,7 @@ class PipeModeDatasetOp::Dataset final : public data::DatasetBase {
   }
 
   const std::vector<tensorflow::PartialTensorShape>& output_shapes() const override {
-    static const auto* const shapes = new std::vector<tensorflow::PartialTensorShape>({{}});
-    return *shapes;
+    return output_shapes_;
   }
 
   std::string DebugString() const override {
@@ -136,7 +137,8 @@ class PipeModeDatasetOp::Dataset final : public data::DatasetBase {
   }
 
   int64_t CardinalityInternal(data::CardinalityOptions /*options*/) const override {
-    return data::kUnknownCardinality;
+    if (attributes_.repeat_count == 0) return 0;
+    return attributes_.repeat_count < 0 ? data::kInfiniteCardinality : data::kUnknownCardinality;
   }
 
   absl::Status InputDatasets(std::vector<const DatasetBase*>* inputs) const override {
@@ -156,8 +158,14 @@ class PipeModeDatasetOp::Dataset final : public data::DatasetBase {
  private:
   class Iterator;
 
+  static tensorflow::PartialTensorShape ElementShape(const DatasetAttributes& attributes) {
+    if (attributes.batch_size == 0) return {};
+    return {attributes.drop_remainder ? attributes.batch_size : -1};
+  }
+
   const DatasetAttributes attributes_;
   const ChannelOptions options_;  // what they mean for this channel
+  const std::vector<tensorflow::PartialTensorShape> output_shapes_;
 };
 
 class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<Dataset> {
@@ -175,7 +183,9 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
     return StatusOf([this] {
       cancel_ = std::make_unique<CancelToken>();
       guard_ = std::make_unique<CallGuard>(cancel_.get());
-      reader_ = std::make_unique<ChannelReader>(dataset()->options_,
+      const int64_t count = dataset()->attributes_.repeat_count;
+      reader_ = std::make_unique<EpochSequence>(dataset()->options_,
+                                                count < 0 ? EpochSequence::kEndless : count,
                                                 WaitContext{cancel_.get(), guard_.get()});
     });
   }
@@ -184,17 +194,21 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
   absl::Status GetNextInternal(data::IteratorContext* ctx, std::vector<Tensor>* out_tensors,
                                bool* end_of_sequence) override {
     const std::lock_guard<std::mutex> lock(mu_);
-    Tensor element(ctx->allocator({}), tensorflow::DT_STRING, tensorflow::TensorShape({}));
-    tstring& record = element.scalar<tstring>()();
-    bool found = false;
+    Tensor element;
     const absl::Status status = Call(ctx, [&] {
-      TStringSink sink(&record);
-      found = benchmark_.enabled() ? TimedRead(sink, record) : reader_->Read(sink);
+      if (!benchmark_.enabled()) {
+        element = Next(ctx);
+        return;
+      }
+      const auto begin = std::chrono::steady_clock::now();
+      element = Next(ctx);
+      benchmark_.OnRead(std::chrono::steady_clock::now() - begin,
+                        static_cast<size_t>(element.NumElements()), BytesOf(element));
     });
     if (!status.ok()) return status;
-    *end_of_sequence = !found;
-    if (found) {
-      bytes_read_->IncrementBy(static_cast<int64_t>(record.size()));
+    *end_of_sequence = element.NumElements() == 0;
+    if (!*end_of_sequence) {
+      bytes_read_->IncrementBy(static_cast<int64_t>(BytesOf(element)));
       out_tensors->push_back(std::move(element));
     }
     return absl::OkStatus();
@@ -204,12 +218,16 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
                             int* num_skipped) override {
     const std::lock_guard<std::mutex> lock(mu_);
     *num_skipped = 0;
-    bool found = true;
-    const absl::Status status = Call(ctx, [&] {
-      while (*num_skipped < num_to_skip && (found = reader_->Skip())) ++*num_skipped;
+    *end_of_sequence = false;
+    return Call(ctx, [&] {
+      while (*num_skipped < num_to_skip && !*end_of_sequence) {
+        if (SkipOne()) {
+          ++*num_skipped;
+        } else {
+          *end_of_sequence = true;
+        }
+      }
     });
-    *end_of_sequence = !found;
-    return status;
   }
 
   std::shared_ptr<data::model::Node> CreateNode(data::IteratorContext* /*ctx*/,
@@ -238,19 +256,81 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
     return status;
   }
 
-  bool TimedRead(TStringSink& sink, const tstring& record) {
-    const auto begin = std::chrono::steady_clock::now();
-    const bool found = reader_->Read(sink);
-    benchmark_.OnRead(std::chrono::steady_clock::now() - begin, found, record.size());
-    return found;
+  static size_t BytesOf(const Tensor& element) {
+    size_t bytes = 0;
+    const auto strings = element.flat<tstring>();
+    for (int64_t i = 0; i < strings.size(); ++i) bytes += strings(i).size();
+    return bytes;
   }
+
+  bool batched() const { return dataset()->attributes_.batch_size > 0; }
+
+  // Returns the next element, or a tensor without elements at the end.
+  Tensor Next(data::IteratorContext* ctx) { return batched() ? NextBatch(ctx) : NextScalar(ctx); }
+
+  Tensor NextScalar(data::IteratorContext* ctx) {
+    Tensor element(ctx->allocator({}), tensorflow::DT_STRING, tensorflow::TensorShape({}));
+    TStringSink sink(&element.scalar<tstring>()());
+    return reader_->Read(sink) ? std::move(element) : Empty();
+  }
+
+  Tensor NextBatch(data::IteratorContext* ctx) {
+    const int64_t size = dataset()->attributes_.batch_size;
+    if (batch_.NumElements() == 0) {
+      batch_ = Tensor(ctx->allocator({}), tensorflow::DT_STRING, tensorflow::TensorShape({size}));
+      batch_filled_ = 0;
+    }
+    if (FillBatch()) return std::exchange(batch_, Empty());
+    Tensor rest = std::exchange(batch_, Empty());
+    if (batch_filled_ == 0 || dataset()->attributes_.drop_remainder) return Empty();
+    Tensor last(ctx->allocator({}), tensorflow::DT_STRING,
+                tensorflow::TensorShape({batch_filled_}));
+    std::move(rest.flat<tstring>().data(), rest.flat<tstring>().data() + batch_filled_,
+              last.flat<tstring>().data());
+    return last;
+  }
+
+  // Returns false if the records end before the batch is full. If it throws, the batch keeps what
+  // it has, and the next call goes on filling it.
+  bool FillBatch() {
+    tstring* const records = batch_.flat<tstring>().data();
+    const int64_t size = batch_.NumElements();
+    while (batch_filled_ < size) {
+      views_.clear();
+      reader_->TakeBuffered(static_cast<size_t>(size - batch_filled_), &views_);
+      for (const std::string_view view : views_) {
+        records[batch_filled_++].assign(view.data(), view.size());
+      }
+      if (!views_.empty()) continue;
+      TStringSink sink(&records[batch_filled_]);
+      if (!reader_->Read(sink)) return false;
+      ++batch_filled_;
+    }
+    return true;
+  }
+
+  // Drops one element. Returns false at the end.
+  bool SkipOne() {
+    if (!batched()) return reader_->Skip();
+    const int64_t size = dataset()->attributes_.batch_size;
+    // Records that an error left in the batch count.
+    int64_t dropped = batch_.NumElements() == 0 ? 0 : batch_filled_;
+    batch_ = Empty();
+    while (dropped < size && reader_->Skip()) ++dropped;
+    return dropped == size || (dropped > 0 && !dataset()->attributes_.drop_remainder);
+  }
+
+  static Tensor Empty() { return Tensor(tensorflow::DT_STRING, tensorflow::TensorShape({0})); }
 
   tensorflow::monitoring::CounterCell* const bytes_read_;
   std::mutex mu_;  // guards all below
   BenchmarkPrinter benchmark_;
   std::unique_ptr<CancelToken> cancel_;
   std::unique_ptr<CallGuard> guard_;
-  std::unique_ptr<ChannelReader> reader_;  // last: it uses the others
+  Tensor batch_ = Empty();    // the batch that is being filled, if any
+  int64_t batch_filled_ = 0;  // records that it holds
+  std::vector<std::string_view> views_;
+  std::unique_ptr<EpochSequence> reader_;  // last: it uses the others
 };
 
 std::unique_ptr<data::IteratorBase> PipeModeDatasetOp::Dataset::MakeIteratorInternal(

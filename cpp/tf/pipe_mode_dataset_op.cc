@@ -18,6 +18,9 @@ REGISTER_OP("PipeModeDataset")
     .Attr("max_corrupted_records_to_skip: int = 0")
     .Attr("benchmark: bool = false")
     .Attr("benchmark_records_interval: int = 0")
+    .Attr("repeat_count: int = 1")
+    .Attr("batch_size: int = 0")
+    .Attr("drop_remainder: bool = false")
     .Attr("output_types: list(type) >= 1 = [DT_STRING]")
     .Attr("output_shapes: list(shape) >= 1 = [{}]")
     .Attr("metadata: string = ''")
@@ -29,8 +32,9 @@ REGISTER_OP("PipeModeDataset")
     .Doc(R"doc(
 Creates a dataset of the records of a SageMaker Pipe-mode channel.
 
-Each iterator reads one epoch: the FIFO `<pipe_dir>/<channel>_<n>`, where n comes from the state
-folder and is claimed when the first record is asked for. Elements are scalar strings, one a record.
+Each iterator reads one epoch, or several, one after the other: the FIFO `<pipe_dir>/<channel>_<n>`,
+where n comes from the state folder and is claimed when its first record is asked for. An element
+is a record, as a scalar string, or a batch of records, as a vector of strings.
 
 channel: A scalar. The channel's name.
 record_format: `RecordIO`, `TFRecord` or `TextLine`.
@@ -47,8 +51,11 @@ max_corrupted_records_to_skip: How many records in a row may fail their payload 
   before that is an error.
 benchmark: Whether to print totals to stdout when an iterator ends.
 benchmark_records_interval: If positive, numbers are printed to stdout every so many records.
+repeat_count: How many epochs an iterator reads; negative: all that come.
+batch_size: If positive, elements are vectors of so many records, across the ends of epochs.
+drop_remainder: Whether to drop a last batch that is not full.
 output_types: DT_STRING.
-output_shapes: A scalar.
+output_shapes: A scalar, or a vector of `batch_size`, unknown where the last may be shorter.
 metadata: Set by tf.data.
 )doc");
 

@@ -6,6 +6,8 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "core/base/error.h"
 #include "core/channel/pipe_state.h"
@@ -47,6 +49,12 @@ class ChannelReader {
 
   // Drops the next record.
   bool Skip();
+
+  // Takes records that are buffered already; see RecordReader::TakeBuffered. Never waits, never
+  // throws.
+  void TakeBuffered(size_t max, std::vector<std::string_view>* records) {
+    if (stream_ != nullptr) stream_->TakeBuffered(max, records);
+  }
 
   // Closes the FIFO, so that its writer sees EPIPE. Every later Read returns false.
   void Close() noexcept;

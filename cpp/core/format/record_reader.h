@@ -45,9 +45,10 @@ class RecordReader {
   // Drops the next record, with all the checks of Read. Returns false at the end of the stream.
   bool Skip() { return Next(nullptr); }
 
-  // Takes up to `max` whole records out of what is buffered, without copying: appends views that are valid until the next
-  // call of any other method. Never waits and never throws: it stops before the first record that it cannot take like that,
-  // because it is not wholly buffered, comes in parts, or is bad. Read tells which.
+  // Takes up to `max` whole records out of what is buffered, without copying: appends views that
+  // are valid until the next call of any other method. Never waits and never throws: it stops
+  // before the first record that it cannot take like that, because it is not wholly buffered, comes
+  // in parts, or is bad. Read tells which.
   virtual void TakeBuffered(size_t max, std::vector<std::string_view>* records) = 0;
 
   // Where the record of the last Read or Skip begins, in bytes of the (decompressed) stream.

@@ -33,7 +33,8 @@ class RecordStream {
   // Drops the next record, with all the checks of Read.
   bool Skip();
 
-  // Takes records that are buffered already; see RecordReader::TakeBuffered. Never waits, never throws.
+  // Takes records that are buffered already; see RecordReader::TakeBuffered. Never waits, never
+  // throws.
   void TakeBuffered(size_t max, std::vector<std::string_view>* records);
 
   // Records read or dropped by the caller.

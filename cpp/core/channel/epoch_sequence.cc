@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/channel/epoch_sequence.h"
+
+namespace pipemode {
+
+EpochSequence::EpochSequence(const ChannelOptions& options, int64_t epochs,
+                             const WaitContext& context)
+    : options_(options), context_(context), epochs_left_(epochs) {
+  CheckOptions(options_);
+}
+
+bool EpochSequence::Next(RecordSink* sink) {
+  while (epochs_left_ != 0) {
+    if (reader_ == nullptr) reader_ = std::make_unique<ChannelReader>(options_, context_);
+    if (sink != nullptr ? reader_->Read(*sink) : reader_->Skip()) return true;
+    reader_.reset();
+    if (epochs_left_ > 0) --epochs_left_;
+  }
+  return false;
+}
+
+void EpochSequence::TakeBuffered(size_t max, std::vector<std::string_view>* records) {
+  if (reader_ != nullptr) reader_->TakeBuffered(max, records);
+}
+
+}  // namespace pipemode
