@@ -23,9 +23,10 @@ class GrowingArray {
   T* data() noexcept { return data_.get(); }
   size_t size() const noexcept { return size_; }
 
-  // What is added holds no particular values.
+  // What is added holds no particular values. data() is never null from then on.
   void Resize(size_t size) {
-    if (size > capacity_) Reallocate(size > 2 * capacity_ ? size : 2 * capacity_);
+    if (size > capacity_ || data_ == nullptr)
+      Reallocate(size > 2 * capacity_ ? size : 2 * capacity_);
     size_ = size;
   }
 
