@@ -37,8 +37,12 @@ FifoChannelWriter::FifoChannelWriter(const std::string& pipe_dir, const std::str
 }
 
 void FifoChannelWriter::BeginEpoch() {
-  if (::mkfifo(path_.c_str(), 0600) != 0 && errno != EEXIST) {
-    throw IoError(errno, "cannot make FIFO '" + path_ + "'");
+  if (::mkfifo(path_.c_str(), 0600) != 0) {
+    if (errno != EEXIST) throw IoError(errno, "cannot make FIFO '" + path_ + "'");
+    // A socket, for one, would look like a FIFO without a reader for ever.
+    struct stat status;
+    if (::stat(path_.c_str(), &status) != 0) throw IoError(errno, "cannot stat '" + path_ + "'");
+    if (!S_ISFIFO(status.st_mode)) throw FailedPreconditionError("'" + path_ + "' is not a FIFO");
   }
   const std::string what = "a reader to open FIFO '" + path_ + "'";
   Wait wait(context_, kNoLimit, what);
@@ -50,11 +54,6 @@ void FifoChannelWriter::BeginEpoch() {
     }
     if (errno != ENXIO && errno != EINTR) throw IoError(errno, "cannot open '" + path_ + "'");
     wait.Poll(-1, 0, kLookForReader);
-  }
-  struct stat status;
-  if (::fstat(fd_.get(), &status) != 0 || !S_ISFIFO(status.st_mode)) {
-    fd_.Reset();
-    throw FailedPreconditionError("'" + path_ + "' is not a FIFO");
   }
   written_ = 0;
   reader_closed_ = false;
