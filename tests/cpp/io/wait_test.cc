@@ -208,6 +208,37 @@ TEST_F(WaitTest, TheObserverMayRefuseToBlock) {
   EXPECT_EQ(wait.Poll(-1, 0, milliseconds(1)), 0);
 }
 
+TEST_F(WaitTest, TheObserverIsAskedEveryTick) {
+  Wait wait(context_, kNoLimit, what_);
+  EXPECT_EQ(wait.Poll(read_end_.get(), POLLIN, 10 * kWaitTick), 0);
+  EXPECT_GE(observer_.ticks, 2);  // on a busy machine
+  EXPECT_LE(observer_.ticks, 12);
+}
+
+TEST_F(WaitTest, ATickMayEndTheWait) {
+  class StoppingObserver : public WaitObserver {
+   public:
+    void OnTick() override {
+      if (stop) throw InvalidArgumentError("stopped");
+    }
+    std::atomic<bool> stop{false};
+  };
+  StoppingObserver observer;
+  const WaitContext context{&cancel_, &observer};
+  Clock::time_point stopped_at;
+  std::thread stopper([&] {
+    std::this_thread::sleep_for(milliseconds(30));
+    stopped_at = Clock::now();
+    observer.stop = true;
+  });
+  Wait wait(context, kNoLimit, what_);
+  EXPECT_THAT([&] { wait.Poll(read_end_.get(), POLLIN); },
+              ThrowsMessage<InvalidArgumentError>("stopped"));
+  const auto ended_at = Clock::now();
+  stopper.join();
+  EXPECT_LT(ended_at - stopped_at, kWaitTick + kSlack);
+}
+
 TEST_F(WaitTest, SleepsWithoutUsingTheProcessor) {
   const auto cpu_before = ThreadCpuTime();
   Wait wait(context_, kNoLimit, what_);
