@@ -3,7 +3,6 @@
 #define PIPEMODE_PYTHON_GIL_H_
 
 #include <Python.h>
-#include <cxxabi.h>
 #include <unistd.h>
 
 #include <utility>
@@ -27,10 +26,10 @@ class Gil {
     if (state_ == nullptr) return;
     try {
       PyEval_RestoreThread(std::exchange(state_, nullptr));
-    } catch (const abi::__forced_unwind&) {
-      // While the interpreter shuts down, CPython before 3.14 ends a thread that asks for the lock
-      // by unwinding its stack, which must not go through C++ that does not expect it. Like later
-      // versions: let this thread, a daemon, sleep until the process is over.
+    } catch (...) {
+      // Not an exception: while the interpreter shuts down, CPython before 3.14 ends a thread that
+      // asks for the lock by unwinding its stack, which must not go through C++ that does not
+      // expect it. Like later versions: let this thread, a daemon, sleep until the process is over.
       for (;;) ::pause();
     }
   }
