@@ -12,6 +12,7 @@
 #include <limits>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -350,6 +351,106 @@ TEST_P(RecordReaderTest, GzipIsRecognised) {
     EXPECT_EQ(
         ReadRecords(MakeSource(Encode(GetParam(), records).bytes), GetParam().options()).records,
         records);
+  }
+}
+
+// Like ReadRecords, but with records taken from the buffer now and then.
+ReadOutcome ReadAndTakeRecords(std::unique_ptr<ByteSource> source, const StreamOptions& options,
+                               size_t capacity, Random& random) {
+  BufferedReader input(std::move(source), capacity);
+  const std::unique_ptr<RecordReader> reader = MakeRecordReader(options, &input);
+  ReadOutcome outcome;
+  try {
+    for (;;) {
+      if (random.OneIn(2)) {
+        const size_t max = random.Below(8);
+        std::vector<std::string_view> taken = {"untouched"};
+        reader->TakeBuffered(max, &taken);
+        EXPECT_EQ(taken[0], "untouched");
+        EXPECT_LE(taken.size(), 1 + max);
+        outcome.records.insert(outcome.records.end(), taken.begin() + 1, taken.end());
+      }
+      StringSink sink;
+      if (!reader->Read(sink)) return outcome;
+      outcome.records.push_back(sink.record());
+    }
+  } catch (const PipeError& error) {
+    outcome.error = error.what();
+  }
+  return outcome;
+}
+
+TEST_P(RecordReaderTest, TakingBufferedRecordsChangesNothing) {
+  Random random(9);
+  const int rounds = testing::kSanitized ? 500 : 5'000;
+  for (int round = 0; round < rounds; ++round) {
+    Records records;
+    for (size_t count = random.Below(20); count > 0; --count) {
+      records.push_back(RandomRecord(GetParam(), random.Below(1 + random.Below(60)), random));
+    }
+    std::string bytes = Encode(GetParam(), records).bytes;
+    // Half of the streams are damaged: errors, too, have to be the same.
+    if (!bytes.empty() && random.OneIn(2)) {
+      if (random.OneIn(2)) bytes.resize(random.Below(bytes.size()));
+      if (!bytes.empty()) bytes[random.Below(bytes.size())] = static_cast<char>(random.Below(256));
+    }
+    StreamOptions options = GetParam().options();
+    if (random.OneIn(4)) options.max_record_bytes = 1 + random.Below(60);
+    const size_t capacity = kSmallestCapacity + random.Below(1000);
+    const size_t chunk = 1 + random.Below(1000);
+    const ReadOutcome expected = ReadRecords(MakeSource(bytes, chunk), options, capacity);
+    const ReadOutcome outcome =
+        ReadAndTakeRecords(MakeSource(bytes, chunk), options, capacity, random);
+    ASSERT_EQ(outcome.records, expected.records) << "round " << round;
+    ASSERT_EQ(outcome.error, expected.error) << "round " << round;
+  }
+}
+
+TEST_P(RecordReaderTest, TakesAllThatIsBufferedWithoutReading) {
+  const Records records = {"one", "", "three", "four", "five"};
+  const Encoded encoded = Encode(GetParam(), records);
+  auto source = MakeSource(encoded.bytes + "x", encoded.bytes.size() - 1);
+  const testing::FakeSource& fake = *source;
+  BufferedReader input(std::move(source));
+  const auto reader = MakeRecordReader(GetParam().options(), &input);
+  std::vector<std::string_view> taken;
+  reader->TakeBuffered(10, &taken);
+  EXPECT_EQ(taken.size(), 0U);
+  EXPECT_EQ(fake.reads(), 0U);
+  StringSink sink;
+  ASSERT_TRUE(reader->Read(sink));
+  reader->TakeBuffered(1, &taken);
+  EXPECT_EQ(taken.size(), 1U);
+  reader->TakeBuffered(10, &taken);
+  EXPECT_EQ(fake.reads(), 1U);
+  // The last one is not complete.
+  EXPECT_EQ(Records(taken.begin(), taken.end()), (Records{"", "three", "four"}));
+  EXPECT_EQ(input.position(), encoded.ends[3]);
+  ASSERT_TRUE(reader->Read(sink));
+  EXPECT_EQ(sink.record(), "five");
+  EXPECT_EQ(reader->record_offset(), encoded.ends[3]);
+}
+
+TEST_P(RecordReaderTest, NothingIsTakenFromTheMidstOfARecord) {
+  // A long record, cancelled half-way; its bytes look like records.
+  FormatCase format = GetParam();
+  format.encoder.recordio_max_part_bytes = 10'000;
+  std::string inner = Encode(format, Records(100, "inner")).bytes;
+  if (format.is_text()) std::replace(inner.begin(), inner.end(), '\n', ' ');
+  const std::string bytes = Encode(format, {inner, "next"}).bytes;
+  for (size_t at = 1; at < bytes.size(); ++at) {
+    FakeScript script;
+    script.fail_at = at;
+    BufferedReader input(MakeSource(bytes, script), 100);
+    const auto reader = MakeRecordReader(format.options(), &input);
+    StringSink sink;
+    std::vector<std::string_view> taken;
+    try {
+      reader->Read(sink);
+    } catch (const CancelledError&) {
+      reader->TakeBuffered(10, &taken);
+      ASSERT_EQ(taken.size(), 0U) << at;
+    }
   }
 }
 

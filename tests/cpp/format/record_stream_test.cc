@@ -214,6 +214,26 @@ TEST(RecordStreamMessageTest, ErrorsSayWhichRecordAndWhere) {
   EXPECT_EQ(stream.records(), 2U);
 }
 
+TEST(RecordStreamMessageTest, RecordsTakenFromTheBufferCount) {
+  const Encoded encoded = Encode(TfRecord(), {"0", "1", "2", "3", "4"});
+  std::string bytes = encoded.bytes;
+  bytes[encoded.ends[4] - 1] = static_cast<char>(bytes[encoded.ends[4] - 1] ^ 1);
+  RecordStream stream(MakeSource(bytes), TfRecordOptions());
+  ASSERT_TRUE(stream.Skip());
+  std::vector<std::string_view> taken;
+  stream.TakeBuffered(2, &taken);
+  EXPECT_EQ(stream.records(), 3U);
+  stream.TakeBuffered(10, &taken);
+  EXPECT_EQ(Records(taken.begin(), taken.end()), (Records{"1", "2", "3"}));
+  EXPECT_EQ(stream.records(), 4U);
+  EXPECT_THAT([&] { stream.Skip(); },
+              ThrowsMessage<CorruptRecordError>(
+                  StartsWith("record 4 at byte " + std::to_string(encoded.ends[3]) + ": ")));
+  EXPECT_FALSE(stream.Skip());
+  stream.TakeBuffered(10, &taken);
+  EXPECT_EQ(taken.size(), 3U);
+}
+
 TEST(RecordStreamMessageTest, OffsetsAreOfTheDecompressedStream) {
   const Encoded encoded = Encode(TfRecord(), {std::string(1000, 'x'), "second"});
   StreamOptions options = TfRecordOptions();
@@ -305,6 +325,21 @@ TEST(CorruptRecordsTest, AnEndlessRowEndsWithTheStream) {
     }
   }
   EXPECT_EQ(errors, 4);
+}
+
+TEST(CorruptRecordsTest, OneTakenFromTheBufferEndsARow) {
+  RecordStream stream(MakeSource(WithCorruptRecords(7, {0, 3, 5})), TfRecordOptions(1));
+  StringSink sink;
+  std::vector<std::string_view> taken;
+  Records got;
+  while (stream.Read(sink)) {
+    got.push_back(sink.record());
+    stream.TakeBuffered(10, &taken);
+    got.insert(got.end(), taken.begin(), taken.end());
+    taken.clear();
+  }
+  EXPECT_EQ(got, (Records{"1", "2", "4", "6"}));
+  EXPECT_EQ(stream.corrupted_records(), 3U);
 }
 
 TEST(CorruptRecordsTest, OnlyPayloadsAreSkipped) {
