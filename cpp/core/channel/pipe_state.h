@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Which epoch of a channel is read next, and by whom. docs/adr/0004-epoch-claims.md tells why it is
+// Which epoch of a channel is read next, and by whom. docs/adr/0006-epoch-claims.md tells why it is
 // done this way.
 //
 // Files in `state_dir`, kept from the predecessor, since other tools read them:

@@ -3,7 +3,8 @@
 
 Every block that begins with ```` ```python ```` is run: those of one document in order, in one
 namespace, with the channels of ``CHANNELS`` to read from. Functions called ``test_*`` are called,
-and a dataset that a block calls ``ds`` is read from. A block after a line ``<!-- not run -->`` is not run.
+and a dataset that a block calls ``ds`` is read from. A block after a line ``<!-- not run -->`` is
+not run.
 """
 
 import os
