@@ -22,17 +22,41 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sagemaker_tensorflow.exceptions import OpLibraryError, PipeModeDatasetException
     from sagemaker_tensorflow.pipemode import PipeModeDataset
+    from sagemaker_tensorflow.records import (
+        ChannelReader,
+        ChannelWriter,
+        PipeError,
+        RecordReader,
+        RecordWriter,
+        encode,
+    )
 
 __version__ = "3.0.0"
 
 # Where each public name lives.
 _MODULE_OF = {
+    "ChannelReader": "records",
+    "ChannelWriter": "records",
     "OpLibraryError": "exceptions",
+    "PipeError": "records",
     "PipeModeDataset": "pipemode",
     "PipeModeDatasetException": "exceptions",
+    "RecordReader": "records",
+    "RecordWriter": "records",
+    "encode": "records",
 }
 
-__all__ = ["OpLibraryError", "PipeModeDataset", "PipeModeDatasetException"]
+__all__ = [
+    "ChannelReader",
+    "ChannelWriter",
+    "OpLibraryError",
+    "PipeError",
+    "PipeModeDataset",
+    "PipeModeDatasetException",
+    "RecordReader",
+    "RecordWriter",
+    "encode",
+]
 
 
 def __getattr__(name: str) -> Any:
