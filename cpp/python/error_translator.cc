@@ -72,6 +72,7 @@ PyObject* ClassOf(const PipeError& error) {
 
 // Called by pybind11 with whatever left a bound function; what is not caught here goes to
 // pybind11's own translator (std::bad_alloc becomes MemoryError).
+// NOLINTNEXTLINE(performance-unnecessary-value-param): pybind11 has it so
 void Translate(std::exception_ptr exception) {
   try {
     if (exception) std::rethrow_exception(exception);

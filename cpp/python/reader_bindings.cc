@@ -229,7 +229,7 @@ class EpochReader final : public Reader {
 
   void Publish() noexcept override {
     Reader::Publish();
-    if (reader_.epoch()) epoch_ = static_cast<int64_t>(*reader_.epoch());
+    if (const auto epoch = reader_.epoch()) epoch_ = static_cast<int64_t>(*epoch);
   }
 
   void Release() noexcept override {

@@ -25,8 +25,9 @@ class GrowingArray {
 
   // What is added holds no particular values. data() is never null from then on.
   void Resize(size_t size) {
-    if (size > capacity_ || data_ == nullptr)
+    if (size > capacity_ || data_ == nullptr) {
       Reallocate(size > 2 * capacity_ ? size : 2 * capacity_);
+    }
     size_ = size;
   }
 

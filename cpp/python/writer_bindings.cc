@@ -29,8 +29,9 @@ namespace py = pybind11;
 class BytesView {
  public:
   explicit BytesView(const py::object& object) {
-    if (PyObject_GetBuffer(object.ptr(), &buffer_, PyBUF_SIMPLE) != 0)
+    if (PyObject_GetBuffer(object.ptr(), &buffer_, PyBUF_SIMPLE) != 0) {
       throw py::error_already_set();
+    }
   }
   BytesView(const BytesView&) = delete;
   BytesView& operator=(const BytesView&) = delete;
@@ -51,7 +52,8 @@ class ChannelWriter final : public BlockingObject {
                 const FifoWriterOptions& options)
       : BlockingObject("writer", "debug"), prefix_(pipe_dir + "/" + channel + "_") {
     CheckChannelName(channel);
-    writer_.emplace(pipe_dir, channel, first_epoch, options, context());
+    writer_ =
+        std::make_unique<FifoChannelWriter>(pipe_dir, channel, first_epoch, options, context());
     Publish();
   }
 
@@ -90,7 +92,7 @@ class ChannelWriter final : public BlockingObject {
   }
 
   void Publish() noexcept override {
-    if (!writer_) return;
+    if (writer_ == nullptr) return;
     epoch_ = writer_->epoch();
     bytes_written_ = writer_->bytes_written();
     reader_closed_ = writer_->reader_closed();
@@ -99,7 +101,7 @@ class ChannelWriter final : public BlockingObject {
   void Release() noexcept override { writer_.reset(); }
 
   const std::string prefix_;
-  std::optional<FifoChannelWriter> writer_;  // until cancelled
+  std::unique_ptr<FifoChannelWriter> writer_;  // until cancelled
   bool begun_ = false;
   std::atomic<uint64_t> epoch_{0};
   std::atomic<uint64_t> bytes_written_{0};
