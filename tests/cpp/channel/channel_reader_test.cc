@@ -604,6 +604,64 @@ TEST_F(ChannelReaderTest, ErrorsEndTheEpochAndSayWhere) {
   EXPECT_EQ(State(), "1");
 }
 
+TEST_F(ChannelReaderTest, AWriterThatStopsIsDataLossInsideARecordElseTheEnd) {
+  const Records records = {"first", "", "third"};
+  const Encoded encoded = Encode(TfRecord(), records);
+  FifoWriterOptions faulty;
+  faulty.fault = WriterFault::kStop;
+  for (uint64_t at = 0; at <= encoded.bytes.size(); ++at) {
+    faulty.fault_at_byte = at;
+    FifoChannelWriter writer(folder_.path(), "train", at, faulty, context_);
+    std::thread server([&] {
+      writer.BeginEpoch();
+      writer.Write(encoded.bytes);
+      writer.EndEpoch();
+    });
+    ChannelReader reader = Reader();
+    StringSink sink;
+    Records got;
+    bool data_loss = false;
+    try {
+      while (reader.Read(sink)) got.push_back(sink.record());
+    } catch (const DataLossError&) {
+      data_loss = true;
+    }
+    server.join();
+    size_t complete = 0;
+    while (complete < records.size() && encoded.ends[complete] <= at) ++complete;
+    const size_t boundary = complete == 0 ? 0 : encoded.ends[complete - 1];
+    EXPECT_EQ(got.size(), complete) << at;
+    EXPECT_EQ(data_loss, at != boundary) << at;
+    EXPECT_EQ(State(), std::to_string(at + 1));
+  }
+}
+
+TEST_F(ChannelReaderTest, SoIsOneThatIsKilled) {
+  const Encoded encoded = Encode(TfRecord(), {"first", "second"});
+  uint64_t epoch = 0;
+  for (const uint64_t at : {encoded.ends[0], encoded.ends[0] + 1}) {
+    Child child([&]() -> std::string {
+      FifoWriterOptions faulty;
+      faulty.fault = WriterFault::kDie;
+      faulty.fault_at_byte = at;
+      FifoChannelWriter writer(folder_.path(), "train", epoch, faulty, context_);
+      writer.BeginEpoch();
+      writer.Write(encoded.bytes);
+      return "survived";
+    });
+    ChannelReader reader = Reader();
+    StringSink sink;
+    ASSERT_TRUE(reader.Read(sink));
+    if (at == encoded.ends[0]) {
+      EXPECT_FALSE(reader.Read(sink));
+    } else {
+      EXPECT_THROW(reader.Read(sink), DataLossError);
+    }
+    EXPECT_EQ(child.Result(), "killed by signal 9");
+    ++epoch;
+  }
+}
+
 TEST_F(ChannelReaderTest, AnErrorClosesTheFifo) {
   MakeFifo(FifoPath(0));
   FifoServer server(FifoPath(0), std::string(size_t{4} << 20, 'x'));
