@@ -468,6 +468,8 @@ TEST_F(ChannelReaderTest, AWriterThatComesWithTheDeadlineMovesTheStateOn) {
   const WaitContext context{&cancel_, &observer};
   ChannelOptions options = Options();
   options.open_timeout = milliseconds(3);  // less than from one look for a writer to the next
+  options.read_timeout =
+      milliseconds(50);  // a busy machine may be late and find the writer in time
   ChannelReader reader(options, context);
   StringSink sink;
   EXPECT_THROW(reader.Read(sink), DeadlineExceededError);

@@ -156,11 +156,11 @@ TEST_P(RecordReaderTest, LargeRecordsComeBack) {
   Records records;
   for (const size_t size :
        {kCapacity / 4 - 1, kCapacity / 4, kCapacity / 4 + 1, kCapacity - 1, kCapacity,
-        kCapacity + 1, size_t{7}, size_t{3} * kCapacity + 17, size_t{0}, size_t{5} << 20}) {
+        kCapacity + 1, size_t{7}, size_t{0}, size_t{5} * kCapacity + 17}) {
     records.push_back(RandomRecord(format, size, random));
   }
   const std::string bytes = Encode(format, records).bytes;
-  for (const size_t chunk : {size_t{65'536}, size_t{1'000'003}, SIZE_MAX}) {
+  for (const size_t chunk : {size_t{65'536}, SIZE_MAX}) {
     const ReadOutcome outcome = ReadRecords(MakeSource(bytes, chunk), format.options());
     ASSERT_EQ(outcome.error, "") << chunk;
     ASSERT_TRUE(outcome.records == records) << chunk;

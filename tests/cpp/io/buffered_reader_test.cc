@@ -102,9 +102,9 @@ TEST(BufferedReaderTest, LargeReadsGoStraightToTheirDestination) {
 }
 
 TEST(BufferedReaderTest, AnyMixOfCallsGivesTheBytesInOrder) {
-  const std::string bytes = RandomBytes(5'000, 2);
+  const std::string bytes = RandomBytes(1'500, 2);
   Random random(3);
-  for (int round = 0; round < 300; ++round) {
+  for (int round = 0; round < 200; ++round) {
     const size_t capacity = 1 + random.Below(50);
     FakeScript script;
     script.chunks = {1 + random.Below(60), 1 + random.Below(60), 1 + random.Below(7)};

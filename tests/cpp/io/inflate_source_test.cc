@@ -110,13 +110,13 @@ TEST_P(InflateSourceTest, NoBytesAreAnEmptyStream) {
 
 TEST_P(InflateSourceTest, ReadsWhatZlibWrites) {
   std::string text;
-  for (int i = 0; text.size() < 100'000; ++i) text += "line " + std::to_string(i * i) + "\n";
+  for (int i = 0; text.size() < 60'000; ++i) text += "line " + std::to_string(i * i) + "\n";
   const std::vector<std::string> payloads = {
       "",
       "a",
       text,
-      RandomBytes(50'000, 3),
-      std::string(300'000, '\0'),
+      RandomBytes(20'000, 3),
+      std::string(100'000, '\0'),
       RandomBytes(32'500, 4) + RandomBytes(32'500, 4) + RandomBytes(100, 4)};
   for (const std::string& payload : payloads) {
     for (const int level : {0, 1, 9}) {
@@ -128,7 +128,8 @@ TEST_P(InflateSourceTest, ReadsWhatZlibWrites) {
           options.strategy = strategy;
           options.window_bits = window_bits;
           const std::string stream = Deflate(payload, options);
-          for (const size_t chunk : {size_t{13}, size_t{1000}, SIZE_MAX}) {
+          for (const size_t chunk : {size_t{13}, size_t{4000}, SIZE_MAX}) {
+            if (chunk == 13 && strategy != Z_DEFAULT_STRATEGY) continue;
             const Outcome outcome = Inflated(stream, chunk);
             ASSERT_EQ(outcome.error, "") << "level " << level << " strategy " << strategy;
             ASSERT_TRUE(outcome.output == payload) << "level " << level << " strategy " << strategy;
