@@ -17,8 +17,10 @@
 namespace pipemode {
 namespace {
 
-// A reader's open() can only be found out by trying; it must not wait long for us.
-constexpr std::chrono::microseconds kLookForReader{200};
+// A reader's open() can only be found out by trying. It must not wait long for us, so we try often
+// at first, where readers that go from epoch to epoch come; later it must not cost a core.
+constexpr std::chrono::microseconds kFirstLookForReader{200};
+constexpr std::chrono::microseconds kLastLookForReader{5000};
 
 }  // namespace
 
@@ -46,6 +48,7 @@ void FifoChannelWriter::BeginEpoch() {
   }
   const std::string what = "a reader to open FIFO '" + path_ + "'";
   Wait wait(context_, kNoLimit, what);
+  std::chrono::microseconds delay = kFirstLookForReader;
   for (;;) {
     UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
     if (fd) {
@@ -53,7 +56,8 @@ void FifoChannelWriter::BeginEpoch() {
       break;
     }
     if (errno != ENXIO && errno != EINTR) throw IoError(errno, "cannot open '" + path_ + "'");
-    wait.Poll(-1, 0, kLookForReader);
+    wait.Poll(-1, 0, delay);
+    delay = std::min(2 * delay, kLastLookForReader);
   }
   written_ = 0;
   reader_closed_ = false;
