@@ -29,6 +29,7 @@ _PUBLIC_ATTRIBUTES = (
     "benchmark_records_interval",
     "channel",
     "input_data_config",
+    "max_corrupted_records_to_skip",
     "pipe_dir",
     "record_format",
     "state_dir",

@@ -55,14 +55,15 @@ def test_attributes(job):
         benchmark_records_interval=5,
         max_corrupted_records_to_skip=2,
     )
-    assert ds.channel == "training"
-    assert ds.record_format == "tfRecord"
-    assert ds.pipe_dir == str(job.pipe_dir)
-    assert ds.state_dir == str(job.state_dir)
-    assert ds.benchmark is True
-    assert ds.benchmark_records_interval == 5
-    assert ds.max_corrupted_records_to_skip == 2
-    assert ds.input_data_config["validation"] == {"TrainingInputMode": "Pipe"}
+    for like_it in (ds, ds.repeat(2), ds.batch(2)):
+        assert like_it.channel == "training"
+        assert like_it.record_format == "tfRecord"
+        assert like_it.pipe_dir == str(job.pipe_dir)
+        assert like_it.state_dir == str(job.state_dir)
+        assert like_it.benchmark is True
+        assert like_it.benchmark_records_interval == 5
+        assert like_it.max_corrupted_records_to_skip == 2
+        assert like_it.input_data_config["validation"] == {"TrainingInputMode": "Pipe"}
 
 
 def test_folders_as_arguments_beat_the_environment(serve, make_job, monkeypatch):

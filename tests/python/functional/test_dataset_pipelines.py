@@ -25,11 +25,13 @@ def test_what_it_says_of_itself(job):
     assert tf.compat.v1.data.get_output_shapes(ds) == []
 
 
+@pytest.mark.parametrize("who", ["the op", "tf.data"])
 @pytest.mark.parametrize("count", [1, 3])
-def test_repeat_goes_from_fifo_to_fifo(serve, count):
+def test_repeat_goes_from_fifo_to_fifo(serve, count, who):
     # One epoch more than are read: tf.data's repeat makes an iterator too many.
     with serve({"training": epochs(count + 1)}) as job:
-        assert records(make().repeat(count)) == [*itertools.chain(*epochs(count))]
+        ds = make() if who == "the op" else make().prefetch(1)
+        assert records(ds.repeat(count)) == [*itertools.chain(*epochs(count))]
         assert job.state() == str(count)
 
 
