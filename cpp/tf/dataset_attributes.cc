@@ -53,6 +53,7 @@ ChannelOptions MakeChannelOptions(const DatasetAttributes& attributes, const std
       NotNegative(attributes.max_corrupted_records_to_skip, "max_corrupted_records_to_skip");
   NotNegative(attributes.benchmark_records_interval, "benchmark_records_interval");
   NotNegative(attributes.batch_size, "batch_size");
+  NotNegative(attributes.read_ahead_bytes, "read_ahead_bytes");
   CheckOptions(options);
   CheckIsPipeChannel(channel, attributes.pipe_channels);
   return options;

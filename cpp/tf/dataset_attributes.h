@@ -30,6 +30,7 @@ struct DatasetAttributes {
   int64_t repeat_count = 0;
   int64_t batch_size = 0;
   bool drop_remainder = false;
+  int64_t read_ahead_bytes = 0;
 
   // Calls `visit`(name, attribute) for each of them.
   template <typename Attributes, typename Visit>
@@ -49,6 +50,7 @@ struct DatasetAttributes {
     visit("repeat_count", attributes.repeat_count);
     visit("batch_size", attributes.batch_size);
     visit("drop_remainder", attributes.drop_remainder);
+    visit("read_ahead_bytes", attributes.read_ahead_bytes);
   }
 };
 

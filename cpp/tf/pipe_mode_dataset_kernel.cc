@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// The kernel of PipeModeDataset: a thin face over EpochSequence.
+// The kernel of PipeModeDataset: a thin face over ElementReader, which reads when asked, and
+// ReadAhead, which does so before it is asked.
 //
-// Who owns and blocks what. An Iterator owns one EpochSequence, thus one epoch at a time, and
-// guards it by `mu_`. GetNext and Skip block inside the reader with `mu_` held, for as long as
-// there is no data. What wakes them: data, the reader's time limits, a signal (python_interrupt.h),
-// and the CancelToken, which the caller's CancellationManager cancels by a callback. The callback
-// takes no lock. It is registered when a call is about to block, not before, because most calls
-// find their record in the buffer; and deregistered before that call returns, which waits for a
-// callback under way, so none can reach a later call or a destroyed iterator.
+// Who owns and blocks what. An Iterator owns its reader, thus one epoch at a time, and guards it by
+// `mu_`. GetNext and Skip block with `mu_` held, for as long as there is no data. What wakes them:
+// data, the reader's time limits, a signal (python_interrupt.h), and the CancelToken, which the
+// caller's CancellationManager cancels by a callback. The callback takes no lock. It is registered
+// when a call is about to block, not before, because most calls find their record at hand; and
+// deregistered before that call returns, which waits for a callback under way, so none can reach a
+// later call or a destroyed iterator.
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -20,8 +21,6 @@
 
 #include "core/base/error.h"
 #include "core/channel/channel_reader.h"
-#include "core/channel/epoch_sequence.h"
-#include "core/format/record_reader.h"
 #include "core/io/cancel_token.h"
 #include "core/io/wait.h"
 #include "tensorflow/core/framework/cancellation.h"
@@ -33,8 +32,11 @@
 #include "tensorflow/core/platform/tstring.h"
 #include "tf/benchmark_printer.h"
 #include "tf/dataset_attributes.h"
+#include "tf/element_reader.h"
 #include "tf/python_interrupt.h"
+#include "tf/read_ahead.h"
 #include "tf/status_adapter.h"
+#include "tf/wait_log.h"
 
 namespace pipemode {
 namespace {
@@ -45,20 +47,6 @@ using tensorflow::Tensor;
 using tensorflow::tstring;
 
 constexpr char kDatasetType[] = "PipeMode";
-
-// The bytes of one record in the string of a tensor.
-class TStringSink final : public RecordSink {
- public:
-  explicit TStringSink(tstring* record) : record_(*record) {}
-
-  char* Resize(size_t size) override {
-    record_.resize_uninitialized(size);
-    return record_.mdata();
-  }
-
- private:
-  tstring& record_;
-};
 
 // Connects the waits of one call of the iterator with the caller's cancellation manager, and logs
 // long waits.
@@ -91,7 +79,7 @@ class CallGuard final : public WaitObserver {
   }
 
   void OnStillWaiting(std::string_view what, std::chrono::seconds waited) override {
-    LOG(WARNING) << "PipeModeDataset has waited " << waited.count() << " s for " << what;
+    LogLongWait(what, waited);
   }
 
  private:
@@ -183,10 +171,15 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
     return StatusOf([this] {
       cancel_ = std::make_unique<CancelToken>();
       guard_ = std::make_unique<CallGuard>(cancel_.get());
-      const int64_t count = dataset()->attributes_.repeat_count;
-      reader_ = std::make_unique<EpochSequence>(dataset()->options_,
-                                                count < 0 ? EpochSequence::kEndless : count,
-                                                WaitContext{cancel_.get(), guard_.get()});
+      const DatasetAttributes& attributes = dataset()->attributes_;
+      const ElementOptions options{dataset()->options_, attributes.repeat_count,
+                                   attributes.batch_size, attributes.drop_remainder};
+      if (attributes.read_ahead_bytes > 0) {
+        read_ahead_ =
+            std::make_unique<ReadAhead>(options, static_cast<size_t>(attributes.read_ahead_bytes));
+      } else {
+        reader_ = std::make_unique<ElementReader>(options, context());
+      }
     });
   }
 
@@ -203,12 +196,12 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
       const auto begin = std::chrono::steady_clock::now();
       element = Next(ctx);
       benchmark_.OnRead(std::chrono::steady_clock::now() - begin,
-                        static_cast<size_t>(element.NumElements()), BytesOf(element));
+                        static_cast<size_t>(element.NumElements()), StringBytes(element));
     });
     if (!status.ok()) return status;
     *end_of_sequence = element.NumElements() == 0;
     if (!*end_of_sequence) {
-      bytes_read_->IncrementBy(static_cast<int64_t>(BytesOf(element)));
+      bytes_read_->IncrementBy(static_cast<int64_t>(StringBytes(element)));
       out_tensors->push_back(std::move(element));
     }
     return absl::OkStatus();
@@ -221,7 +214,7 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
     *end_of_sequence = false;
     return Call(ctx, [&] {
       while (*num_skipped < num_to_skip && !*end_of_sequence) {
-        if (SkipOne()) {
+        if (SkipOne(ctx)) {
           ++*num_skipped;
         } else {
           *end_of_sequence = true;
@@ -256,81 +249,28 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
     return status;
   }
 
-  static size_t BytesOf(const Tensor& element) {
-    size_t bytes = 0;
-    const auto strings = element.flat<tstring>();
-    for (int64_t i = 0; i < strings.size(); ++i) bytes += strings(i).size();
-    return bytes;
-  }
-
-  bool batched() const { return dataset()->attributes_.batch_size > 0; }
+  WaitContext context() const { return {cancel_.get(), guard_.get()}; }
 
   // Returns the next element, or a tensor without elements at the end.
-  Tensor Next(data::IteratorContext* ctx) { return batched() ? NextBatch(ctx) : NextScalar(ctx); }
-
-  Tensor NextScalar(data::IteratorContext* ctx) {
-    Tensor element(ctx->allocator({}), tensorflow::DT_STRING, tensorflow::TensorShape({}));
-    TStringSink sink(&element.scalar<tstring>()());
-    return reader_->Read(sink) ? std::move(element) : Empty();
-  }
-
-  Tensor NextBatch(data::IteratorContext* ctx) {
-    const int64_t size = dataset()->attributes_.batch_size;
-    if (batch_.NumElements() == 0) {
-      batch_ = Tensor(ctx->allocator({}), tensorflow::DT_STRING, tensorflow::TensorShape({size}));
-      batch_filled_ = 0;
-    }
-    if (FillBatch()) return std::exchange(batch_, Empty());
-    Tensor rest = std::exchange(batch_, Empty());
-    if (batch_filled_ == 0 || dataset()->attributes_.drop_remainder) return Empty();
-    Tensor last(ctx->allocator({}), tensorflow::DT_STRING,
-                tensorflow::TensorShape({batch_filled_}));
-    std::move(rest.flat<tstring>().data(), rest.flat<tstring>().data() + batch_filled_,
-              last.flat<tstring>().data());
-    return last;
-  }
-
-  // Returns false if the records end before the batch is full. If it throws, the batch keeps what
-  // it has, and the next call goes on filling it.
-  bool FillBatch() {
-    tstring* const records = batch_.flat<tstring>().data();
-    const int64_t size = batch_.NumElements();
-    while (batch_filled_ < size) {
-      views_.clear();
-      reader_->TakeBuffered(static_cast<size_t>(size - batch_filled_), &views_);
-      for (const std::string_view view : views_) {
-        records[batch_filled_++].assign(view.data(), view.size());
-      }
-      if (!views_.empty()) continue;
-      TStringSink sink(&records[batch_filled_]);
-      if (!reader_->Read(sink)) return false;
-      ++batch_filled_;
-    }
-    return true;
+  Tensor Next(data::IteratorContext* ctx) {
+    tensorflow::Allocator* const allocator = ctx->allocator({});
+    if (reader_ != nullptr) return reader_->Next(allocator);
+    return read_ahead_->Next(allocator, context());
   }
 
   // Drops one element. Returns false at the end.
-  bool SkipOne() {
-    if (!batched()) return reader_->Skip();
-    const int64_t size = dataset()->attributes_.batch_size;
-    // Records that an error left in the batch count.
-    int64_t dropped = batch_.NumElements() == 0 ? 0 : batch_filled_;
-    batch_ = Empty();
-    while (dropped < size && reader_->Skip()) ++dropped;
-    return dropped == size || (dropped > 0 && !dataset()->attributes_.drop_remainder);
+  bool SkipOne(data::IteratorContext* ctx) {
+    return reader_ != nullptr ? reader_->Skip() : Next(ctx).NumElements() > 0;
   }
-
-  static Tensor Empty() { return Tensor(tensorflow::DT_STRING, tensorflow::TensorShape({0})); }
 
   tensorflow::monitoring::CounterCell* const bytes_read_;
   std::mutex mu_;  // guards all below
   BenchmarkPrinter benchmark_;
   std::unique_ptr<CancelToken> cancel_;
   std::unique_ptr<CallGuard> guard_;
-  Tensor batch_ = Empty();    // the batch that is being filled, if any
-  int64_t batch_filled_ = 0;  // records that it holds
-  std::vector<std::string_view> views_;
-  std::unique_ptr<EpochSequence> reader_;  // last: it uses the others
+  // One of the two; last, since they use the others.
+  std::unique_ptr<ElementReader> reader_;
+  std::unique_ptr<ReadAhead> read_ahead_;
 };
 
 std::unique_ptr<data::IteratorBase> PipeModeDatasetOp::Dataset::MakeIteratorInternal(

@@ -21,6 +21,7 @@ REGISTER_OP("PipeModeDataset")
     .Attr("repeat_count: int = 1")
     .Attr("batch_size: int = 0")
     .Attr("drop_remainder: bool = false")
+    .Attr("read_ahead_bytes: int = 0")
     .Attr("output_types: list(type) >= 1 = [DT_STRING]")
     .Attr("output_shapes: list(shape) >= 1 = [{}]")
     .Attr("metadata: string = ''")
@@ -53,6 +54,7 @@ benchmark: Whether to print totals to stdout when an iterator ends.
 benchmark_records_interval: If positive, numbers are printed to stdout every so many records.
 repeat_count: How many epochs an iterator reads; negative: all that come.
 batch_size: If positive, elements are vectors of so many records, across the ends of epochs.
+read_ahead_bytes: How many bytes of records may lie ready; 0: records are read when asked for.
 drop_remainder: Whether to drop a last batch that is not full.
 output_types: DT_STRING.
 output_shapes: A scalar, or a vector of `batch_size`, unknown where the last may be shorter.

@@ -23,6 +23,7 @@ __all__ = ["PipeModeDataset", "PipeModeDatasetException"]
 
 _DEFAULT_TIMEOUT = 1800.0  # seconds
 _DEFAULT_MAX_RECORD_BYTES = 1 << 30
+_DEFAULT_READ_AHEAD_BYTES = 32 << 20
 
 _PUBLIC_ATTRIBUTES = (
     "benchmark",
@@ -80,6 +81,9 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         read_timeout: Seconds to wait for each next byte from then on; ``None``: for ever.
         max_record_bytes: A longer record is an error; memory grows only with bytes that really
             arrive.
+        read_ahead_bytes: How many bytes of records a thread of each iterator may read, and have
+            ready, before they are asked for; besides, one element may be in the making. 0 reads
+            only when asked.
 
     Raises:
         PipeModeDatasetException: If the channel is unknown or not in Pipe mode, its name is not
@@ -114,6 +118,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         open_timeout: float | None = _DEFAULT_TIMEOUT,
         read_timeout: float | None = _DEFAULT_TIMEOUT,
         max_record_bytes: int = _DEFAULT_MAX_RECORD_BYTES,
+        read_ahead_bytes: int = _DEFAULT_READ_AHEAD_BYTES,
     ) -> None:
         self.channel = _as_str(channel)
         self.record_format = record_format
@@ -147,6 +152,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             "repeat_count": 1,
             "batch_size": 0,
             "drop_remainder": False,
+            "read_ahead_bytes": read_ahead_bytes,
         }
         super().__init__(self._make_variant())
 

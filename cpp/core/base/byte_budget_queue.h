@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPEMODE_CORE_BASE_BYTE_BUDGET_QUEUE_H_
+#define PIPEMODE_CORE_BASE_BYTE_BUDGET_QUEUE_H_
+
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+namespace pipemode {
+
+// Hands items from one producing thread to one consuming thread, in order, as long as they hold no
+// more than so many bytes together; one item always finds room. One mutex guards everything; it is
+// never held while anything else is called.
+template <typename Item>
+class ByteBudgetQueue {
+ public:
+  explicit ByteBudgetQueue(size_t budget_bytes) : budget_bytes_(budget_bytes) {}
+  ByteBudgetQueue(const ByteBudgetQueue&) = delete;
+  ByteBudgetQueue& operator=(const ByteBudgetQueue&) = delete;
+
+  // Producer: waits for room, then appends `item`. Returns false, having dropped it, once Close was
+  // called.
+  bool Push(Item item, size_t bytes) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    room_.wait(lock, [&] { return closed_ || items_.empty() || bytes_ + bytes <= budget_bytes_; });
+    if (closed_) return false;
+    bytes_ += bytes;
+    items_.emplace_back(std::move(item), bytes);
+    lock.unlock();
+    filled_.notify_one();
+    return true;
+  }
+
+  // Producer: waits until the consumer has taken everything and asks for more. Returns false once
+  // Close was called.
+  bool WaitForDemand() {
+    std::unique_lock<std::mutex> lock(mutex_);
+    room_.wait(lock, [&] { return closed_ || (items_.empty() && demanded_); });
+    return !closed_;
+  }
+
+  // Consumer: waits up to `at_most` for an item and takes it.
+  std::optional<Item> Pop(std::chrono::milliseconds at_most) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    if (items_.empty()) {
+      demanded_ = true;
+      room_.notify_one();
+      if (!filled_.wait_for(lock, at_most, [&] { return !items_.empty(); })) return std::nullopt;
+    }
+    demanded_ = false;
+    std::pair<Item, size_t> front = std::move(items_.front());
+    items_.pop_front();
+    bytes_ -= front.second;
+    lock.unlock();
+    room_.notify_one();
+    return std::move(front.first);
+  }
+
+  // Any thread: the producer's calls return false from now on.
+  void Close() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      closed_ = true;
+    }
+    room_.notify_all();
+  }
+
+ private:
+  const size_t budget_bytes_;
+  std::mutex mutex_;
+  std::condition_variable room_;    // the producer waits here
+  std::condition_variable filled_;  // the consumer waits here
+  std::deque<std::pair<Item, size_t>> items_;
+  size_t bytes_ = 0;
+  bool demanded_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace pipemode
+
+#endif  // PIPEMODE_CORE_BASE_BYTE_BUDGET_QUEUE_H_
