@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/base/byte_budget_queue.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <thread>
+
+namespace pipemode {
+namespace {
+
+using std::chrono::milliseconds;
+
+// Much longer than anything here takes.
+constexpr milliseconds kLong{20'000};
+
+TEST(ByteBudgetQueueTest, KeepsTheOrderWhateverTheBudget) {
+  for (const size_t budget : {0, 1, 7, 100, 100'000}) {
+    ByteBudgetQueue<int> queue(budget);
+    std::thread producer([&] {
+      for (int i = 0; i < 2000; ++i) ASSERT_TRUE(queue.Push(i, static_cast<size_t>(i % 13)));
+    });
+    for (int i = 0; i < 2000; ++i) ASSERT_EQ(queue.Pop(kLong), i);
+    producer.join();
+    EXPECT_EQ(queue.Pop(milliseconds(0)), std::nullopt);
+  }
+}
+
+TEST(ByteBudgetQueueTest, HoldsNoMoreThanItsBudget) {
+  ByteBudgetQueue<int> queue(10);
+  std::atomic<int> pushed{0};
+  std::thread producer([&] {
+    for (int i = 0; i < 100; ++i) {
+      queue.Push(i, 4);
+      ++pushed;
+    }
+  });
+  for (int taken = 0; taken < 100; ++taken) {
+    ASSERT_LE(pushed, taken + 2);
+    ASSERT_EQ(queue.Pop(kLong), taken);
+  }
+  producer.join();
+}
+
+TEST(ByteBudgetQueueTest, OneItemAlwaysFindsRoom) {
+  ByteBudgetQueue<int> queue(10);
+  EXPECT_TRUE(queue.Push(1, 1'000'000));
+  EXPECT_EQ(queue.Pop(milliseconds(0)), 1);
+}
+
+TEST(ByteBudgetQueueTest, PopWaitsOnlySoLong) {
+  ByteBudgetQueue<int> queue(10);
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(queue.Pop(milliseconds(20)), std::nullopt);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, milliseconds(20));
+}
+
+TEST(ByteBudgetQueueTest, CloseEndsThePushThatWaitsForRoom) {
+  ByteBudgetQueue<std::unique_ptr<int>> queue(10);
+  ASSERT_TRUE(queue.Push(std::make_unique<int>(1), 10));
+  std::thread producer([&] { EXPECT_FALSE(queue.Push(std::make_unique<int>(2), 10)); });
+  queue.Close();
+  producer.join();
+  EXPECT_FALSE(queue.Push(std::make_unique<int>(3), 0));
+}
+
+TEST(ByteBudgetQueueTest, DemandIsAPopThatFindsNothing) {
+  ByteBudgetQueue<int> queue(10);
+  ASSERT_TRUE(queue.Push(1, 1));
+  std::atomic<bool> demanded{false};
+  std::thread producer([&] {
+    EXPECT_TRUE(queue.WaitForDemand());
+    demanded = true;
+    EXPECT_TRUE(queue.Push(2, 1));
+  });
+  EXPECT_EQ(queue.Pop(kLong), 1);
+  EXPECT_FALSE(demanded);
+  EXPECT_EQ(queue.Pop(kLong), 2);
+  EXPECT_TRUE(demanded);
+  producer.join();
+}
+
+TEST(ByteBudgetQueueTest, CloseEndsTheWaitForDemand) {
+  ByteBudgetQueue<int> queue(10);
+  std::thread producer([&] { EXPECT_FALSE(queue.WaitForDemand()); });
+  queue.Close();
+  producer.join();
+}
+
+}  // namespace
+}  // namespace pipemode
