@@ -115,6 +115,9 @@ class BuildWithCMake(build_ext):
     def copy_extensions_to_source(self) -> None:
         """Copies for an in-place build; git keeps no empty folder for the op library."""
         (SOURCE_DIR / "python" / PACKAGE / "_oplib").mkdir(exist_ok=True)
+        # Never over a library that a running program has mapped: that would crash it.
+        for name in (self.get_ext_filename(ext.name) for ext in self.extensions):
+            (SOURCE_DIR / "python" / name).unlink(missing_ok=True)
         super().copy_extensions_to_source()
 
     def cmake(self, *arguments: str) -> None:

@@ -2,11 +2,13 @@
 #include "tf/element_reader.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "core/format/record_reader.h"
 #include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/platform/tstring.h"
+#include "tf/warning_log.h"
 
 namespace pipemode {
 namespace {
@@ -41,7 +43,16 @@ ElementReader::ElementReader(const ElementOptions& options, const WaitContext& c
       batch_(NoElement()) {}
 
 Tensor ElementReader::Next(Allocator* allocator) {
-  return options_.batch_size > 0 ? NextBatch(allocator) : NextScalar(allocator);
+  Tensor element = options_.batch_size > 0 ? NextBatch(allocator) : NextScalar(allocator);
+  // At once, then each time that the number has doubled.
+  if (records_.corrupted_records() > 2 * corrupted_logged_) LogCorruptedRecords();
+  return element;
+}
+
+void ElementReader::LogCorruptedRecords() {
+  corrupted_logged_ = records_.corrupted_records();
+  LogWarning("PipeModeDataset has skipped " + std::to_string(corrupted_logged_) +
+             " corrupt records of channel '" + options_.channel.channel + "' so far");
 }
 
 bool ElementReader::Skip() {

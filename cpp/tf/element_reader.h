@@ -37,6 +37,7 @@ class ElementReader {
   bool Skip();
 
  private:
+  void LogCorruptedRecords();
   tensorflow::Tensor NextScalar(tensorflow::Allocator* allocator);
   tensorflow::Tensor NextBatch(tensorflow::Allocator* allocator);
   bool FillBatch();
@@ -46,6 +47,7 @@ class ElementReader {
   tensorflow::Tensor batch_;  // the batch that is being filled, if any
   int64_t filled_ = 0;        // records that it holds
   std::vector<std::string_view> views_;
+  uint64_t corrupted_logged_ = 0;
 };
 
 // How many bytes the strings of `element` hold.

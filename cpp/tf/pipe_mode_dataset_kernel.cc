@@ -36,7 +36,7 @@
 #include "tf/python_interrupt.h"
 #include "tf/read_ahead.h"
 #include "tf/status_adapter.h"
-#include "tf/wait_log.h"
+#include "tf/warning_log.h"
 
 namespace pipemode {
 namespace {

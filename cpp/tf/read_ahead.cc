@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "core/base/error.h"
-#include "tf/wait_log.h"
+#include "tf/warning_log.h"
 
 namespace pipemode {
 namespace {

@@ -167,7 +167,8 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             name: A name for the ``tf.data`` operation.
         """
         static = -1 if count is None else _static_value(count)
-        if static is None or self._arguments["batch_size"] > 0:
+        # With benchmark, tools expect the totals of each epoch: an iterator for each.
+        if static is None or self._arguments["batch_size"] > 0 or self.benchmark:
             return super().repeat(count, name=name)
         return self._with(repeat_count=_repeated(self._arguments["repeat_count"], int(static)))
 

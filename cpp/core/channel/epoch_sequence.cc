@@ -13,6 +13,7 @@ bool EpochSequence::Next(RecordSink* sink) {
   while (epochs_left_ != 0) {
     if (reader_ == nullptr) reader_ = std::make_unique<ChannelReader>(options_, context_);
     if (sink != nullptr ? reader_->Read(*sink) : reader_->Skip()) return true;
+    corrupted_before_ += reader_->corrupted_records();
     reader_.reset();
     if (epochs_left_ > 0) --epochs_left_;
   }

@@ -35,12 +35,18 @@ class EpochSequence {
   // Takes records of the current epoch that are buffered already; see RecordReader::TakeBuffered.
   void TakeBuffered(size_t max, std::vector<std::string_view>* records);
 
+  // Corrupt records passed over so far, in all epochs.
+  uint64_t corrupted_records() const noexcept {
+    return corrupted_before_ + (reader_ == nullptr ? 0 : reader_->corrupted_records());
+  }
+
  private:
   bool Next(RecordSink* sink);
 
   const ChannelOptions options_;
   const WaitContext context_;
   int64_t epochs_left_;
+  uint64_t corrupted_before_ = 0;          // in the epochs before the current one
   std::unique_ptr<ChannelReader> reader_;  // of the current epoch
 };
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 from dataset_helpers import make, read, records
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pipe_helpers import stream
+from pipe_helpers import Background, stream
 from sagemaker_tensorflow import PipeModeDataset
 
 EPOCHS = st.lists(
@@ -151,3 +151,61 @@ def test_interval_lines_with_batches(serve, capfd):
         9,
     ]
     assert "total read_bytes: 30" in lines
+
+
+def test_totals_for_each_epoch(serve, capfd):
+    with serve({"training": [[b"abc"] * 10, [b"d"], [b"one too many for repeat"]]}):
+        read(make(benchmark=True).repeat(2).batch(3))
+    lines = capfd.readouterr().out.splitlines()
+    totals = [int(line.split()[-1]) for line in lines if "total read_bytes: " in line]
+    assert totals == [30, 1]
+
+
+@pytest.mark.parametrize("read_ahead_bytes", [0, 1, 1000, 1 << 25])
+@pytest.mark.parametrize("size", [0, 7])
+def test_any_read_ahead_gives_the_same(serve, read_ahead_bytes, size):
+    epochs = [[bytes([epoch]) * (length * 37) for length in range(100)] for epoch in range(3)]
+    with serve({"training": epochs}, chunk_bytes=700):
+        ds = make(read_ahead_bytes=read_ahead_bytes).repeat(3)
+        expected = reference(epochs)
+        if size:
+            ds, expected = ds.batch(size), expected.batch(size)
+        assert records(ds.map(tf.strings.reduce_join)) == records(
+            expected.map(tf.strings.reduce_join)
+        )
+
+
+@pytest.mark.parametrize("read_ahead_bytes", [0, 1 << 25])
+def test_records_come_as_soon_as_they_are_there(job, read_ahead_bytes):
+    """No record waits for others to fill a group of read-ahead."""
+    path = job.make_fifo()
+    iterator = iter(make(read_ahead_bytes=read_ahead_bytes))
+    writer = Background(lambda: path.open("wb", buffering=0))
+    # The writer has its end open before the first record is asked for.
+    first = Background(lambda: next(iterator).numpy())
+    with writer.result() as fifo:
+        for record in (b"one", b"two", b"three"):
+            fifo.write(stream([record], "TFRecord"))
+            assert first.result() == record
+            first = Background(lambda: next(iterator, None))
+    assert first.result() is None
+
+
+def test_nothing_is_read_behind_an_error_that_nobody_goes_past(serve):
+    bad = bytearray(stream([b"corrupt"], "TFRecord"))
+    bad[0] ^= 1
+    with serve({"training": [bytes(bad), [b"next"]]}) as job:
+        iterator = iter(make().repeat())
+        with pytest.raises(tf.errors.DataLossError):
+            next(iterator)
+        assert job.state() == "1"
+        assert next(iterator) == b"next"
+        assert job.state() == "2"
+
+
+def test_skipped_records_are_logged(serve, capfd):
+    bad = bytearray(stream([b"corrupt"], "TFRecord"))
+    bad[-1] ^= 1
+    with serve({"training": [bytes(bad) + stream([b"good"], "TFRecord")]}):
+        assert records(make(max_corrupted_records_to_skip=1)) == [b"good"]
+    assert "skipped 1 corrupt records of channel 'training'" in capfd.readouterr().err
