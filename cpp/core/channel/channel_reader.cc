@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "core/io/directory_watch.h"
-#include "core/io/fifo_source.h"
 
 namespace pipemode {
 namespace {
@@ -112,23 +111,38 @@ void ChannelReader::Open() {
   position_ = "channel '" + options_.channel + "'";
   const PipeState state(options_.state_dir, options_.pipe_dir, options_.channel);
   Wait wait(context_, options_.open_timeout, wait_what_);
-  EpochClaim claim = WaitForClaim(state, wait);
-  auto source = std::make_unique<FifoSource>(Duplicate(claim.fd), claim.path, options_.read_timeout,
-                                             context_);
-  wait_what_ = "a writer to open FIFO '" + claim.path + "' (limit: open_timeout)";
+  std::optional<EpochClaim> claim;
+  std::unique_ptr<FifoSource> source;
   std::exception_ptr interruption;
-  try {
-    while (!source->HasWriter()) wait.Poll(claim.fd.get(), POLLIN, kLookForWriter);
-  } catch (...) {
-    if (!source->HasWriter()) throw;
-    // A writer came since the last look. It will not come again: the epoch has begun.
-    interruption = std::current_exception();
-  }
-  MarkStarted(state, claim, wait);
-  epoch_ = claim.epoch;
+  do {
+    claim.reset();
+    claim = WaitForClaim(state, wait);
+    source = WaitForWriter(state, *claim, wait, &interruption);
+  } while (source == nullptr);
+  MarkStarted(state, *claim, wait);
+  epoch_ = claim->epoch;
   claim_ = std::move(claim);
   stream_ = std::make_unique<RecordStream>(std::move(source), options_.stream);
   if (interruption) std::rethrow_exception(interruption);
+}
+
+std::unique_ptr<FifoSource> ChannelReader::WaitForWriter(const PipeState& state,
+                                                         const EpochClaim& claim, Wait& wait,
+                                                         std::exception_ptr* interruption) {
+  auto source = std::make_unique<FifoSource>(Duplicate(claim.fd), claim.path, options_.read_timeout,
+                                             context_);
+  wait_what_ = "a writer to open FIFO '" + claim.path + "' (limit: open_timeout)";
+  try {
+    while (!source->HasWriter()) {
+      if (!state.IsCurrent(claim)) return nullptr;
+      wait.Poll(claim.fd.get(), POLLIN, kLookForWriter);
+    }
+  } catch (...) {
+    if (!source->HasWriter()) throw;
+    // A writer came since the last look. It will not come again: the epoch has begun.
+    *interruption = std::current_exception();
+  }
+  return source;
 }
 
 void ChannelReader::MarkStarted(const PipeState& state, const EpochClaim& claim, Wait& wait) {

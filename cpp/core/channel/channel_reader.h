@@ -3,6 +3,7 @@
 #define PIPEMODE_CORE_CHANNEL_CHANNEL_READER_H_
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <optional>
 #include <string>
@@ -13,6 +14,7 @@
 #include "core/channel/pipe_state.h"
 #include "core/format/record_format.h"
 #include "core/format/record_stream.h"
+#include "core/io/fifo_source.h"
 #include "core/io/wait.h"
 
 namespace pipemode {
@@ -70,6 +72,10 @@ class ChannelReader {
   bool Next(RecordSink* sink);
   void Open();
   EpochClaim WaitForClaim(const PipeState& state, Wait& wait);
+  // Returns null if the FIFO was replaced or removed meanwhile. What ends the wait just as a writer
+  // comes goes to `interruption`, to be thrown once the epoch has begun.
+  std::unique_ptr<FifoSource> WaitForWriter(const PipeState& state, const EpochClaim& claim,
+                                            Wait& wait, std::exception_ptr* interruption);
   void MarkStarted(const PipeState& state, const EpochClaim& claim, Wait& wait);
 
   const ChannelOptions options_;

@@ -197,6 +197,13 @@ PipeState::Attempt PipeState::TryClaim() const {
   return attempt;
 }
 
+bool PipeState::IsCurrent(const EpochClaim& claim) const {
+  struct stat at_path;
+  struct stat claimed;
+  return ::stat(claim.path.c_str(), &at_path) == 0 && ::fstat(claim.fd.get(), &claimed) == 0 &&
+         at_path.st_dev == claimed.st_dev && at_path.st_ino == claimed.st_ino;
+}
+
 bool PipeState::TryMarkStarted(const EpochClaim& claim) const {
   const UniqueFd lock = TryLock();
   if (!lock) return false;

@@ -52,6 +52,10 @@ class PipeState {
   // another state folder, or the state was reset), and as NextEpoch does.
   Attempt TryClaim() const;
 
+  // Whether the FIFO of `claim` is still the one at its path. A service that starts anew may have
+  // removed it, or put another in its place: no writer will ever come to the claimed one.
+  bool IsCurrent(const EpochClaim& claim) const;
+
   // Sets the state to the epoch after `claim`; to be called when its writer is there, before a byte
   // is read. Returns false, having done nothing, if the state is locked: try again soon. A state
   // that no longer names this epoch is left alone.

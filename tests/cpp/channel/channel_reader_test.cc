@@ -77,6 +77,18 @@ Records ReadAllRecords(ChannelReader& reader) {
   return records;
 }
 
+// Does something in the moment in which a reader is about to block for the first time.
+class BlockObserver : public WaitObserver {
+ public:
+  explicit BlockObserver(std::function<void()> on_block) : on_block_(std::move(on_block)) {}
+  void OnBlock() override {
+    std::exchange(on_block_, [] {})();
+  }
+
+ private:
+  std::function<void()> on_block_;
+};
+
 class ChannelReaderTest : public ::testing::Test {
  protected:
   ChannelOptions Options() const {
@@ -379,6 +391,24 @@ TEST_F(ChannelReaderTest, AWriterThatNeverComesIsADeadlineAndLeavesTheEpoch) {
   EXPECT_EQ(reader.epoch(), 0U);
 }
 
+TEST_F(ChannelReaderTest, AFifoThatIsReplacedBeforeItsWriterComesIsTakenAnew) {
+  // As when a local service starts after its reader, and clears the folder first.
+  MakeFifo(FifoPath(0));
+  Event waits;
+  std::thread service([&] {
+    ASSERT_TRUE(waits.Wait());
+    std::filesystem::remove(FifoPath(0));
+    std::this_thread::sleep_for(milliseconds(30));
+    MakeFifo(FifoPath(0));
+    WriteAll(OpenWriter(0).get(), Encode(TfRecord(), {"new"}).bytes);
+  });
+  BlockObserver observer([&] { waits.Set(); });
+  ChannelReader reader(Options(), {&cancel_, &observer});
+  EXPECT_EQ(ReadAllRecords(reader), Records{"new"});
+  service.join();
+  EXPECT_EQ(State(), "1");
+}
+
 TEST_F(ChannelReaderTest, CancelledBeforeThereIsAWriterLeavesTheEpoch) {
   for (const bool exists : {false, true}) {  // waiting for the FIFO, then for the writer
     if (exists) MakeFifo(FifoPath(0));
@@ -411,19 +441,6 @@ TEST_F(ChannelReaderTest, CancelledBeforeThereIsAWriterLeavesTheEpoch) {
   }
 }
 
-// Lets a writer open the FIFO in the moment in which a reader is about to block, and then stops
-// that.
-class StoppingObserver : public WaitObserver {
- public:
-  explicit StoppingObserver(std::function<void()> on_block) : on_block_(std::move(on_block)) {}
-  void OnBlock() override {
-    std::exchange(on_block_, [] {})();
-  }
-
- private:
-  std::function<void()> on_block_;
-};
-
 TEST_F(ChannelReaderTest, AWriterThatComesInTheLastMomentIsNotLost) {
   // The FIFO is not closed on it, and the state moves on, whatever ends the wait.
   struct Interrupted {};
@@ -436,7 +453,7 @@ TEST_F(ChannelReaderTest, AWriterThatComesInTheLastMomentIsNotLost) {
   for (const auto& [name, stop] : stops) {
     MakeFifo(FifoPath(epoch));
     UniqueFd writer;
-    StoppingObserver observer([&, stop = stop] {
+    BlockObserver observer([&, stop = stop] {
       writer = OpenWriter(epoch);
       stop();
     });
@@ -464,7 +481,7 @@ TEST_F(ChannelReaderTest, AWriterThatComesInTheLastMomentIsNotLost) {
 TEST_F(ChannelReaderTest, AWriterThatComesWithTheDeadlineMovesTheStateOn) {
   MakeFifo(FifoPath(0));
   UniqueFd writer;
-  StoppingObserver observer([&] { writer = OpenWriter(0); });
+  BlockObserver observer([&] { writer = OpenWriter(0); });
   const WaitContext context{&cancel_, &observer};
   ChannelOptions options = Options();
   options.open_timeout = milliseconds(3);  // less than from one look for a writer to the next
@@ -483,7 +500,7 @@ TEST_F(ChannelReaderTest, ALockedStateDoesNotLoseTheEpoch) {
   UniqueFd writer;
   UniqueFd lock;
   Event locked;
-  StoppingObserver observer([&] {
+  BlockObserver observer([&] {
     const std::string path = state_dir_ + "/.train-pipe_mode-lock";
     lock = UniqueFd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
     ASSERT_EQ(::flock(lock.get(), LOCK_EX), 0);
@@ -508,7 +525,7 @@ TEST_F(ChannelReaderTest, AKilledWaiterLeavesTheEpoch) {
   MakeFifo(FifoPath(0));
   ProcessEvent waits;
   Child child([&]() -> std::string {
-    StoppingObserver observer([&] { waits.Set(); });
+    BlockObserver observer([&] { waits.Set(); });
     const CancelToken cancel;
     ChannelReader reader(Options(), {&cancel, &observer});
     StringSink sink;
@@ -756,7 +773,7 @@ TEST_F(ChannelReaderTest, OneWaitsBehindTheOtherForTheSameFifo) {
   const auto blocks = std::make_shared<std::atomic<int>>(0);
   CancelToken cancel_first;
   const auto wait_for = [&](const CancelToken& cancel) {
-    StoppingObserver observer([&] { ++*blocks; });
+    BlockObserver observer([&] { ++*blocks; });
     ChannelReader reader(Options(), {&cancel, &observer});
     return ReadAllRecords(reader);
   };

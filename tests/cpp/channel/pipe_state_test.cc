@@ -353,6 +353,18 @@ TEST_F(PipeStateTest, AFolderCannot) {
               ThrowsMessage<FailedPreconditionError>(HasSubstr(FifoPath(0))));
 }
 
+TEST_F(PipeStateTest, AFifoThatWasReplacedIsNotCurrent) {
+  MakeFifo(FifoPath(0));
+  const PipeState::Attempt attempt = State().TryClaim();
+  ASSERT_TRUE(attempt.claim);
+  EXPECT_TRUE(State().IsCurrent(*attempt.claim));
+  std::filesystem::remove(FifoPath(0));
+  EXPECT_FALSE(State().IsCurrent(*attempt.claim));
+  MakeFifo(FifoPath(0));
+  EXPECT_FALSE(State().IsCurrent(*attempt.claim));
+  EXPECT_TRUE(State().TryClaim().claim);
+}
+
 TEST_F(PipeStateTest, OneWaiterAtATime) {
   MakeFifo(FifoPath(0));
   PipeState::Attempt first = State().TryClaim();
