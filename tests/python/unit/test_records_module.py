@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bytes that encode() makes, the exception classes, what the module says of itself."""
 
+import ast
 import inspect
 import pickle
 import zlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -111,3 +113,18 @@ def test_every_public_name_is_described(name):
     if isinstance(public, type) and not issubclass(public, Exception):
         for attribute, value in inspect.getmembers(public):
             assert attribute.startswith("_") or inspect.getdoc(value), attribute
+
+
+def test_the_stub_has_the_names_of_the_module():
+    def public(names):
+        return {name for name in names if not name.startswith("_")}
+
+    stub = ast.parse((Path(records.__file__).parent / "_native.pyi").read_text())
+    defined = {
+        node.name: node for node in stub.body if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    }
+    assert public(vars(_native)) == public(defined)
+    for name, node in defined.items():
+        if isinstance(node, ast.ClassDef) and not issubclass(getattr(_native, name), Exception):
+            members = {item.name for item in node.body if isinstance(item, ast.FunctionDef)}
+            assert public(vars(getattr(_native, name))) == public(members)
