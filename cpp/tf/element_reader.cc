@@ -36,10 +36,11 @@ Tensor NoElement() { return Tensor(tensorflow::DT_STRING, TensorShape({0})); }
 
 }  // namespace
 
-ElementReader::ElementReader(const ElementOptions& options, const WaitContext& context)
+ElementReader::ElementReader(const ElementOptions& options, const WaitContext& context,
+                             std::function<void()> before_next_epoch)
     : options_(options),
       records_(options.channel, options.epochs < 0 ? EpochSequence::kEndless : options.epochs,
-               context),
+               context, std::move(before_next_epoch)),
       batch_(NoElement()) {}
 
 Tensor ElementReader::Next(Allocator* allocator) {

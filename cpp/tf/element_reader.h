@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string_view>
 #include <vector>
 
@@ -25,8 +26,10 @@ struct ElementOptions {
 // The elements of a dataset: tensors of records. Not safe for use by two threads at once.
 class ElementReader {
  public:
-  // What `context` points to must outlive the reader. Throws InvalidArgumentError.
-  ElementReader(const ElementOptions& options, const WaitContext& context);
+  // What `context` points to must outlive the reader. `before_next_epoch`: see EpochSequence.
+  // Throws InvalidArgumentError.
+  ElementReader(const ElementOptions& options, const WaitContext& context,
+                std::function<void()> before_next_epoch = nullptr);
 
   // Returns the next element, or a tensor without elements at the end, then always. Throws as
   // EpochSequence::Read. A batch keeps the records that it has when a call throws; the next call

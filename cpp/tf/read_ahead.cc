@@ -25,7 +25,7 @@ constexpr size_t kElementOverheadBytes = 64;
 ReadAhead::ReadAhead(const ElementOptions& options, size_t budget_bytes)
     : batched_(options.batch_size > 0),
       group_bytes_(std::min(budget_bytes / 4, kMaxGroupBytes)),
-      reader_(options, WaitContext{&cancel_, this}),
+      reader_(options, WaitContext{&cancel_, this}, [this] { WaitForDemand(); }),
       queue_(budget_bytes) {}
 
 ReadAhead::~ReadAhead() {
@@ -89,6 +89,11 @@ void ReadAhead::Run(Allocator* allocator) {
 bool ReadAhead::Flush() {
   const size_t bytes = filling_.bytes;
   return queue_.Push(std::exchange(filling_, Group()), bytes);
+}
+
+void ReadAhead::WaitForDemand() {
+  if ((filling_.elements.empty() || Flush()) && queue_.WaitForDemand()) return;
+  throw CancelledError("the consumer is gone");
 }
 
 void ReadAhead::OnBlock() {

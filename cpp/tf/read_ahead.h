@@ -4,10 +4,11 @@
 // other.
 //
 // Who does what: a thread of its own reads, inflates, frames and fills tensors, and puts them into
-// a queue that holds so many bytes; it starts when the first element is asked for. It waits for
-// data (ended by `cancel_`) or for room in the queue (ended by closing it). The consumer waits for
-// the queue only. The destructor does both and joins the thread, which takes milliseconds whatever
-// it waits for.
+// a queue that holds so many bytes. It starts when the first element is asked for, and begins a
+// further epoch only when the consumer, having taken all before it, asks for more: an epoch that is
+// begun and then not wanted is lost. It waits for data (ended by `cancel_`), for room in the queue
+// or for demand (both ended by closing it). The consumer waits for the queue only. The destructor
+// ends all waits and joins the thread, which takes milliseconds whatever it waits for.
 #ifndef PIPEMODE_TF_READ_AHEAD_H_
 #define PIPEMODE_TF_READ_AHEAD_H_
 
@@ -50,6 +51,7 @@ class ReadAhead final : private WaitObserver {
 
   void Run(tensorflow::Allocator* allocator);
   bool Flush();
+  void WaitForDemand();
   Group PopGroup(const WaitContext& context);
 
   // The thread's own waits.

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -21,8 +22,10 @@ class EpochSequence {
   static constexpr int64_t kEndless = -1;
 
   // `epochs` is how many to read, or kEndless. What `context` points to must outlive the sequence.
-  // Throws as CheckOptions.
-  EpochSequence(const ChannelOptions& options, int64_t epochs, const WaitContext& context);
+  // Throws as CheckOptions. `before_next_epoch` is called before any epoch but the first is
+  // touched; it may take its time, and may throw, which leaves that epoch alone.
+  EpochSequence(const ChannelOptions& options, int64_t epochs, const WaitContext& context,
+                std::function<void()> before_next_epoch = nullptr);
 
   // Reads the next record into `sink`. Returns false at the end of the last epoch, then always.
   // Throws as ChannelReader::Read; after an error that ends an epoch the next call goes on to the
@@ -45,7 +48,9 @@ class EpochSequence {
 
   const ChannelOptions options_;
   const WaitContext context_;
+  const std::function<void()> before_next_epoch_;
   int64_t epochs_left_;
+  bool is_first_ = true;
   uint64_t corrupted_before_ = 0;          // in the epochs before the current one
   std::unique_ptr<ChannelReader> reader_;  // of the current epoch
 };

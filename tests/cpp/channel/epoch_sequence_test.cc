@@ -127,5 +127,23 @@ TEST_F(EpochSequenceTest, GoesOnWithTheNextEpochAfterAnError) {
   EXPECT_FALSE(sequence.Read(sink));
 }
 
+TEST_F(EpochSequenceTest, AsksBeforeItTouchesAFurtherEpoch) {
+  for (int epoch = 0; epoch < 3; ++epoch) WriteEpoch(epoch, Bytes({"a"}));
+  std::vector<uint64_t> asked;
+  EpochSequence sequence(options_, 3, context_, [&] {
+    asked.push_back(NextEpoch());
+    if (asked.size() == 2) throw CancelledError("not now");
+  });
+  StringSink sink;
+  ASSERT_TRUE(sequence.Read(sink));
+  EXPECT_TRUE(asked.empty());
+  ASSERT_TRUE(sequence.Read(sink));
+  EXPECT_THROW(sequence.Read(sink), CancelledError);
+  EXPECT_EQ(NextEpoch(), 2U);
+  ASSERT_TRUE(sequence.Read(sink));
+  EXPECT_FALSE(sequence.Read(sink));
+  EXPECT_THAT(asked, ElementsAre(1U, 2U, 2U));
+}
+
 }  // namespace
 }  // namespace pipemode

@@ -28,3 +28,14 @@ def read(dataset):
     except tf.errors.OpError as error:
         return elements, error
     return elements, None
+
+
+def without_autotune(dataset):
+    """Keeps TensorFlow from reading ahead by itself, and from starting a thread for its tuning.
+
+    When an iterator is dropped, that thread at times does not notice and holds this up for as long
+    as the iterator has lived; TFRecordDataset shows the same.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)

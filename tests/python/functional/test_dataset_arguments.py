@@ -55,7 +55,7 @@ def test_attributes(job):
         benchmark_records_interval=5,
         max_corrupted_records_to_skip=2,
     )
-    for like_it in (ds, ds.repeat(2), ds.batch(2)):
+    for like_it in (ds, ds.batch(2)):
         assert like_it.channel == "training"
         assert like_it.record_format == "tfRecord"
         assert like_it.pipe_dir == str(job.pipe_dir)

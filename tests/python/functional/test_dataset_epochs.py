@@ -8,7 +8,7 @@ import time
 
 import pytest
 import tensorflow as tf
-from dataset_helpers import make, read, records
+from dataset_helpers import make, read, records, without_autotune
 from pipe_helpers import feed, stream, wait_until
 
 READ_EPOCHS = """
@@ -37,6 +37,21 @@ def test_nothing_is_touched_before_the_first_record(job):
     del iterators[0], iterators[-1]
     assert [record.numpy() for record in iterators[0]] == [b"b"]
     assert job.state() == "1"
+
+
+@pytest.mark.parametrize("read_ahead_bytes", [0, 1 << 20])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_no_epoch_is_claimed_before_its_first_record_is_asked_for(job, size, read_ahead_bytes):
+    """Nor when the records before it are read ahead, alone or in a batch."""
+    for epoch in range(3):
+        feed(job.make_fifo(epoch), stream([b"%d:%d" % (epoch, n) for n in range(4)], "TFRecord"))
+    ds = make(read_ahead_bytes=read_ahead_bytes).repeat()
+    if size > 1:
+        ds = ds.batch(size)
+    iterator = iter(without_autotune(ds))
+    for element in range(12 // size):
+        next(iterator)
+        assert int(job.state()) == -(-(element + 1) * size // 4)
 
 
 def test_an_epoch_without_a_writer_is_not_claimed(job):

@@ -57,8 +57,8 @@ def test_take_and_skip(serve):
 
 TRANSFORMATIONS = {
     "batch": lambda ds: ds.batch(1).unbatch(),
-    "map": lambda ds: ds.map(tf.identity),
-    "parallel map": lambda ds: ds.map(tf.identity, num_parallel_calls=2, deterministic=True),
+    "map": lambda ds: ds.map(tf.strings.lower),
+    "parallel map": lambda ds: ds.map(tf.strings.lower, num_parallel_calls=2, deterministic=True),
     "prefetch": lambda ds: ds.prefetch(2),
     "filter": lambda ds: ds.filter(lambda record: True),
     "window": lambda ds: ds.window(2).flat_map(lambda window: window),
