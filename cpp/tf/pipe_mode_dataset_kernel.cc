@@ -66,6 +66,7 @@ class CallGuard final : public WaitObserver {
   void OnBlock() override {
     PythonInterrupt::Watch();
     if (deregister_) return;
+    blocked_since_ = std::chrono::steady_clock::now();
     const absl::Status registered = tensorflow::RegisterCancellationCallback(
         manager_, [this] { cancel_.Cancel(); }, &deregister_);
     if (!registered.ok()) {
@@ -75,7 +76,11 @@ class CallGuard final : public WaitObserver {
   }
 
   void OnTick() override {
-    if (PythonInterrupt::ShouldStopWaiting()) throw CancelledError("interrupted by a signal");
+    // The script may set a handler of its own while a thread waits.
+    PythonInterrupt::Watch();
+    if (PythonInterrupt::ShouldStopWaiting(blocked_since_)) {
+      throw CancelledError("interrupted by a signal");
+    }
   }
 
   void OnStillWaiting(std::string_view what, std::chrono::seconds waited) override {
@@ -85,7 +90,8 @@ class CallGuard final : public WaitObserver {
  private:
   CancelToken& cancel_;
   tensorflow::CancellationManager* manager_ = nullptr;
-  std::function<void()> deregister_;
+  std::function<void()> deregister_;  // set while the current call has blocked
+  std::chrono::steady_clock::time_point blocked_since_;
 };
 
 class PipeModeDatasetOp final : public data::DatasetOpKernel {

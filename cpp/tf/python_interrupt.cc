@@ -10,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <chrono>
@@ -174,11 +175,13 @@ void PythonInterrupt::Watch() noexcept {
   for (const int signal_number : kSignals) WatchOne(signal_number);
 }
 
-bool PythonInterrupt::ShouldStopWaiting() noexcept {
+bool PythonInterrupt::ShouldStopWaiting(std::chrono::steady_clock::time_point begun) noexcept {
   const int signal_number = held_signal.load(std::memory_order_acquire);
   if (signal_number == 0) return false;
-  const int64_t grace = signal_number == SIGINT ? kInterruptGraceNs : kTerminateGraceNs;
-  return NowNs() - held_since_ns.load(std::memory_order_relaxed) >= grace;
+  // steady_clock is CLOCK_MONOTONIC.
+  const int64_t begun_ns = std::chrono::nanoseconds(begun.time_since_epoch()).count();
+  const int64_t since_ns = std::max(begun_ns, held_since_ns.load(std::memory_order_relaxed));
+  return NowNs() - since_ns >= (signal_number == SIGINT ? kInterruptGraceNs : kTerminateGraceNs);
 }
 
 }  // namespace pipemode

@@ -26,6 +26,8 @@
 #ifndef PIPEMODE_TF_PYTHON_INTERRUPT_H_
 #define PIPEMODE_TF_PYTHON_INTERRUPT_H_
 
+#include <chrono>
+
 namespace pipemode {
 
 class PythonInterrupt {
@@ -37,9 +39,11 @@ class PythonInterrupt {
   // his own meanwhile. Cheap, any thread.
   static void Watch() noexcept;
 
-  // Whether a wait should give up, because a signal is held back until the main thread returns from
-  // TensorFlow. Lock-free, any thread.
-  static bool ShouldStopWaiting() noexcept;
+  // Whether a call that has waited since `begun` should give up, because a signal is held back
+  // until the main thread returns from TensorFlow. A call that begins after the signal has its
+  // grace all the same: it may be the next one of a thread that reads ahead, while the error of the
+  // last is still on its way to the main thread. Lock-free, any thread.
+  static bool ShouldStopWaiting(std::chrono::steady_clock::time_point begun) noexcept;
 };
 
 }  // namespace pipemode
