@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from pathlib import Path
 
 from pipe_helpers import is_blocked, wait_until
@@ -78,9 +79,9 @@ class Program:
         return self
 
     def __exit__(self, *_):
-        if self._exit_code is None:
+        if not self.has_ended():
             self.send(signal.SIGKILL)
-            self.wait()
+        self.wait()
         self._connection.close()
         os.close(self._stdout)
         os.close(self._stderr)
@@ -112,20 +113,37 @@ class Program:
     def has_ended(self):
         return self._exit_code is not None or bool(select.select([self._connection], [], [], 0)[0])
 
-    def wait_for_output(self, text, timeout=60):
-        """Waits until it has printed ``text``."""
-        wait_until(lambda: text in self.stdout or self.has_ended(), timeout)
-        assert text in self.stdout, self.stderr
+    def wait_for_output(self, text, times=1, timeout=60):
+        """Waits until it has printed ``text`` so many times."""
+        wait_until(lambda: self.stdout.count(text) >= times or self.has_ended(), timeout)
+        assert self.stdout.count(text) >= times, self.stderr
 
     def wait_until_blocked(self, timeout=60):
-        """Waits until one of its threads waits for a FIFO or for data."""
+        """Waits until a thread waits for a FIFO or for data, and the main thread for anything."""
         tasks = Path(f"/proc/{self.pid}/task")
 
         def blocked():
-            return any(is_blocked(self.pid, int(task.name)) for task in tasks.iterdir())
+            if not any(is_blocked(self.pid, int(task.name)) for task in tasks.iterdir()):
+                return False
+            # In TensorFlow's short waits, and in those for the GIL, it is not for long.
+            places = set()
+            for _ in range(5):
+                places.add(self._place(tasks / str(self.pid)))
+                time.sleep(0.005)
+            return len(places) == 1 and "running" not in places
 
         wait_until(lambda: self.has_ended() or blocked(), timeout)
         assert not self.has_ended(), self.stderr
+
+    @staticmethod
+    def _place(task):
+        """Where a thread sleeps: its system call with all arguments."""
+        try:
+            return (task / "syscall").read_text().strip()
+        except PermissionError:
+            return (task / "stat").read_text().split()[2].replace("R", "running")
+        except OSError:
+            return "running"
 
     def _receive(self):
         message = self._connection.recv(_MAX_MESSAGE)
