@@ -54,18 +54,22 @@ def test_text_lines_are_those_of_tensorflow(serve, tmp_path, last_newline):
     same_lines()
 
 
-def test_lines_for_the_tools_of_the_predecessor(serve, capfd):
-    with serve({"training": [[b"abc"] * 25]}):
-        assert len(records(make(benchmark=True, benchmark_records_interval=10))) == 25
-    lines = capfd.readouterr().out.splitlines()
-    prefix = "PipeModeDatasetOp::Dataset::Iterator "
-    found = [line.removeprefix(prefix).split(": ") for line in lines if line.startswith(prefix)]
-    assert [value for label, value in found if label == "records"] == ["10", "20"]
-    assert [label for label, _ in found[-3:]] == [
-        "total read_time_ms",
-        "total read_bytes",
-        "total read_GB/s",
-    ]
-    assert int(found[-3][1]) >= 0
-    assert found[-2][1] == "75"
-    assert float(found[-1][1]) > 0
+@pytest.mark.parametrize("recordio_parts", ["joined", "dmlc"])
+def test_recordio_in_parts(serve, recordio_parts):
+    """However the writer splits records, and wherever the magic number stands in them."""
+    pieces = st.binary(max_size=9) | st.just(b"\x0a\x23\xd7\xce")
+
+    @settings(max_examples=15, deadline=None)
+    @given(
+        written=st.lists(st.lists(pieces, max_size=9).map(b"".join), max_size=9),
+        max_part_bytes=st.integers(1, 30),
+        chunk_bytes=ANY_CHUNK,
+    )
+    def come_back(written, max_part_bytes, chunk_bytes):
+        options = {"recordio_parts": recordio_parts, "chunk_bytes": chunk_bytes}
+        with serve(
+            {"training": [written]}, "RecordIO", recordio_max_part_bytes=max_part_bytes, **options
+        ):
+            assert records(make(record_format="RecordIO", recordio_parts=recordio_parts)) == written
+
+    come_back()
