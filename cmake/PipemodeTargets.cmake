@@ -15,6 +15,8 @@ add_library(pipemode_options INTERFACE)
 target_compile_features(pipemode_options INTERFACE cxx_std_17)
 # TensorFlow's wheels use the C++11 ABI; the core is linked into the op, so it has to agree.
 target_compile_definitions(pipemode_options INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
+# TensorFlow's log shows __FILE__: not where somebody built the wheel.
+target_compile_options(pipemode_options INTERFACE "-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=")
 target_link_libraries(pipemode_options INTERFACE pipemode_warnings pipemode_sanitizers)
 
 # pipemode_configure_target(<target>)

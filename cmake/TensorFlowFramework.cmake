@@ -22,4 +22,6 @@ set_target_properties(
 # the wheel about the layout of RefCounted.
 target_compile_definitions(TensorFlow::framework INTERFACE _GLIBCXX_USE_CXX11_ABI=1
                                                            EIGEN_MAX_ALIGN_BYTES=64 NDEBUG)
+target_compile_options(TensorFlow::framework
+                       INTERFACE "-fmacro-prefix-map=${TENSORFLOW_ROOT}/include/=")
 unset(tensorflow_library)
