@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""PipeModeDataset under Keras 3 and Keras 2: as many epochs are read as there are passes."""
+"""PipeModeDataset under Keras 3 and Keras 2: as many epochs are read as there are passes.
+
+TensorFlow comes with Keras 3 from 2.16 on.
+"""
 
 import json
 import os
@@ -88,7 +91,7 @@ def check(output):
     assert {name: sorted(report) for name, report in reports.items()} == expected()
 
 
-def test_keras_3(fork_server):
+def test_keras_of_tensorflow(fork_server):
     with fork_server.run(PROGRAM, arguments()) as program:
         check(program.result())
 
