@@ -339,8 +339,8 @@ def test_a_forked_child_can_be_interrupted(job, run):
         except tf.errors.DeadlineExceededError:
             pass
         if os.fork() == 0:
-            say("child", os.getpid())
             try:
+                say("child", os.getpid())
                 time.sleep(60)
             except KeyboardInterrupt:
                 say("interrupted")
