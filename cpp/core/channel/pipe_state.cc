@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
@@ -17,6 +18,8 @@
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/retry.h"
+#include "core/base/unique_fd.h"
 #include "core/io/fifo_source.h"
 
 namespace pipemode {
@@ -26,6 +29,10 @@ constexpr size_t kMaxChannelName = 64;
 // The predecessor, and tools made for it, keep the number in an int.
 constexpr uint64_t kMaxEpoch = INT32_MAX;
 constexpr size_t kMaxStateBytes = 64;
+// Ours alone: whoever can open the lock file can hold its lock.
+constexpr mode_t kPrivate = 0600;
+// So many epochs in a row are not lost to readers that are killed; the lock file is broken.
+constexpr uint64_t kMaxOpened = 1000;
 
 bool IsChannelCharacter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -55,6 +62,7 @@ std::string JoinPath(const std::string& folder, const std::string& name) {
 
 // Decimal digits and nothing else but blanks at the end, which an editor may have left.
 std::optional<uint64_t> ParseEpoch(std::string_view text) {
+  if (text.size() > kMaxStateBytes) return std::nullopt;
   while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) {
     text.remove_suffix(1);
   }
@@ -93,6 +101,24 @@ Lock TryOwn(int fd) {
   }
   TryFlock(fd, LOCK_UN);
   return Lock::kShared;
+}
+
+// Anything but a clear no; opening it will tell.
+bool Exists(const std::string& path) {
+  struct stat status;
+  return ::stat(path.c_str(), &status) == 0 || errno != ENOENT;
+}
+
+// Throws unless `fd`, the file at `path`, is one that we may write to without harm: no device, and
+// no second name of somebody's file.
+void CheckPlain(int fd, const std::string& path) {
+  struct stat status;
+  if (::fstat(fd, &status) != 0) throw IoError(errno, "cannot stat '" + path + "'");
+  if (!S_ISREG(status.st_mode) || status.st_nlink > 1) {
+    throw FailedPreconditionError("'" + path +
+                                  "' is not a plain file of its own, as readers of the channel "
+                                  "make it; remove it, or choose another state_dir");
+  }
 }
 
 // "process 1234", as /proc/locks knows it; flock itself does not tell.
@@ -142,16 +168,14 @@ std::string PipeState::PipePath(uint64_t epoch) const {
 }
 
 uint64_t PipeState::NextEpoch() const {
-  const UniqueFd fd(::open(state_path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  const UniqueFd fd(RetryOnSignal(
+      [&] { return ::open(state_path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK); }));
   if (!fd) {
     if (errno == ENOENT) return 0;
     throw IoError(errno, "cannot open the state file '" + state_path_ + "'");
   }
-  char text[kMaxStateBytes];
-  ssize_t count;
-  do {
-    count = ::read(fd.get(), text, sizeof(text));
-  } while (count < 0 && errno == EINTR);
+  char text[kMaxStateBytes + 1];  // one more tells that there is more
+  const ssize_t count = RetryOnSignal([&] { return ::read(fd.get(), text, sizeof(text)); });
   if (count < 0) throw IoError(errno, "cannot read the state file '" + state_path_ + "'");
   const std::string_view content(text, static_cast<size_t>(count));
   const std::optional<uint64_t> epoch = ParseEpoch(content);
@@ -164,27 +188,63 @@ uint64_t PipeState::NextEpoch() const {
   return *epoch;
 }
 
-UniqueFd PipeState::TryLock() const {
-  UniqueFd fd(::open(lock_path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644));
+ForkGuardedFd PipeState::TryLock() const {
+  constexpr int kFlags = O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NOCTTY;
+  ForkGuardedFd fd([this] {
+    return RetryOnSignal([this] { return ::open(lock_path_.c_str(), kFlags, kPrivate); });
+  });
   if (!fd) throw IoError(errno, "cannot open the lock file '" + lock_path_ + "'");
+  CheckPlain(fd.get(), lock_path_);
   if (!TryFlock(fd.get(), LOCK_EX)) fd.Reset();
   return fd;
 }
 
+// Returns the epoch after the last one that readers have opened, `due` if that was before it.
+uint64_t PipeState::OpenedEnd(const ForkGuardedFd& lock, uint64_t due) const {
+  char text[kMaxStateBytes];
+  const ssize_t count = RetryOnSignal([&] { return ::pread(lock.get(), text, sizeof(text), 0); });
+  if (count < 0) throw IoError(errno, "cannot read the lock file '" + lock_path_ + "'");
+  const std::string_view content(text, static_cast<size_t>(count));
+  const std::string_view line = content.substr(0, content.find('\n'));
+  const size_t blank = line.find(' ');
+  if (blank == std::string_view::npos) return due;
+  const std::optional<uint64_t> of = ParseEpoch(line.substr(0, blank));
+  const std::optional<uint64_t> last = ParseEpoch(line.substr(blank + 1));
+  // The state may have gone on since, not back.
+  if (!of || !last || due < *of || *last < due || *last - due >= kMaxOpened) return due;
+  return *last + 1;
+}
+
+// No fsync: with the machine the FIFOs go, too.
+void PipeState::WriteOpened(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch) const {
+  const std::string text = std::to_string(due) + " " + std::to_string(epoch) + "\n";
+  ssize_t count = RetryOnSignal([&] { return ::pwrite(lock.get(), text.data(), text.size(), 0); });
+  if (count >= 0 && static_cast<size_t>(count) < text.size()) {
+    count = -1;
+    errno = ENOSPC;  // a short write does not say why
+  }
+  if (count < 0) throw IoError(errno, "cannot write the lock file '" + lock_path_ + "'");
+}
+
 PipeState::Attempt PipeState::TryClaim() const {
-  const UniqueFd lock = TryLock();
+  const ForkGuardedFd lock = TryLock();
   Attempt attempt;
   if (!lock) {
     attempt.busy = true;
     return attempt;
   }
-  attempt.epoch = NextEpoch();
-  attempt.path = PipePath(attempt.epoch);
-  UniqueFd pipe = FifoSource::Open(attempt.path);
+  const uint64_t due = NextEpoch();
+  const uint64_t opened_end = OpenedEnd(lock, due);
+  uint64_t epoch = due;
+  while (epoch < opened_end && !Exists(PipePath(epoch))) ++epoch;
+  if (!Exists(PipePath(epoch))) epoch = due;
+  attempt.epoch = epoch;
+  attempt.path = PipePath(epoch);
+  ForkGuardedFd pipe = OpenPipe(lock, due, epoch);
   if (!pipe) return attempt;
   switch (TryOwn(pipe.get())) {
     case Lock::kOurs:
-      attempt.claim = EpochClaim{attempt.epoch, attempt.path, std::move(pipe)};
+      attempt.claim = EpochClaim{epoch, attempt.path, std::move(pipe), due, opened_end};
       break;
     case Lock::kExclusive:
       attempt.busy = true;
@@ -197,6 +257,27 @@ PipeState::Attempt PipeState::TryClaim() const {
   return attempt;
 }
 
+void PipeState::TryClaimLater(const EpochClaim& claim, std::vector<EpochClaim>* later) const {
+  for (uint64_t epoch = claim.epoch + 1; epoch <= claim.opened_end; ++epoch) {
+    const auto has_epoch = [epoch](const EpochClaim& other) { return other.epoch == epoch; };
+    if (std::any_of(later->begin(), later->end(), has_epoch) || !Exists(PipePath(epoch))) continue;
+    const ForkGuardedFd lock = TryLock();
+    if (!lock || NextEpoch() != claim.due) return;
+    ForkGuardedFd pipe = OpenPipe(lock, claim.due, epoch);
+    if (!pipe || TryOwn(pipe.get()) != Lock::kOurs) continue;
+    later->push_back({epoch, PipePath(epoch), std::move(pipe), claim.due, claim.opened_end});
+  }
+}
+
+// Opens the FIFO of `epoch`, having left word of it: from that moment on a writer may come, and
+// whoever is killed can tell nobody any more. Returns none if the FIFO is missing.
+ForkGuardedFd PipeState::OpenPipe(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch) const {
+  const std::string path = PipePath(epoch);
+  if (!Exists(path)) return ForkGuardedFd();
+  if (epoch >= OpenedEnd(lock, due)) WriteOpened(lock, due, epoch);
+  return FifoSource::Open(path);
+}
+
 bool PipeState::IsCurrent(const EpochClaim& claim) const {
   struct stat at_path;
   struct stat claimed;
@@ -204,10 +285,12 @@ bool PipeState::IsCurrent(const EpochClaim& claim) const {
          at_path.st_dev == claimed.st_dev && at_path.st_ino == claimed.st_ino;
 }
 
+bool PipeState::DueExists(const EpochClaim& claim) const { return Exists(PipePath(claim.due)); }
+
 bool PipeState::TryMarkStarted(const EpochClaim& claim) const {
-  const UniqueFd lock = TryLock();
+  const ForkGuardedFd lock = TryLock();
   if (!lock) return false;
-  if (NextEpoch() == claim.epoch) WriteNextEpoch(claim.epoch + 1);
+  if (NextEpoch() == claim.due) WriteNextEpoch(claim.epoch + 1);
   // Going from exclusive to shared lets go of the lock for an instant, in which another state
   // folder's reader may take it.
   if (!TryFlock(claim.fd.get(), LOCK_SH)) {
@@ -224,19 +307,19 @@ void PipeState::WriteNextEpoch(uint64_t epoch) const {
   // Written beside and renamed: whoever is killed at whatever moment leaves the old or the new
   // number. One name is enough, the lock is held.
   const std::string temporary = state_path_ + ".tmp";
-  UniqueFd fd(
-      ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+  // Somebody who was killed may have left one; whatever else it is, it is not written to.
+  ::unlink(temporary.c_str());
+  UniqueFd fd(RetryOnSignal([&] {
+    return ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kPrivate);
+  }));
   if (!fd) throw IoError(errno, "cannot write '" + temporary + "'");
   const std::string text = std::to_string(epoch);
-  ssize_t count;
-  do {
-    count = ::write(fd.get(), text.data(), text.size());
-  } while (count < 0 && errno == EINTR);
+  ssize_t count = RetryOnSignal([&] { return ::write(fd.get(), text.data(), text.size()); });
   if (count >= 0 && static_cast<size_t>(count) < text.size()) {
     count = -1;
     errno = ENOSPC;  // a short write does not say why
   }
-  if (count < 0 || ::fdatasync(fd.get()) != 0 ||
+  if (count < 0 || RetryOnSignal([&] { return ::fdatasync(fd.get()); }) != 0 ||
       ::rename(temporary.c_str(), state_path_.c_str()) != 0) {
     const int error_number = errno;
     ::unlink(temporary.c_str());

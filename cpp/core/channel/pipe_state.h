@@ -5,7 +5,9 @@
 //
 // Files in `state_dir`, kept from the predecessor, since other tools read them:
 //   .<channel>-pipe_mode-state   the number of the next epoch to read, in decimal; missing means 0
-//   .<channel>-pipe_mode-lock    flock()ed around every look at, and change of, the state
+//   .<channel>-pipe_mode-lock    flock()ed around every look at, and change of, the state; holds
+//                                "<epoch due> <last epoch opened>", as of the last time that a
+//                                reader opened a FIFO
 //
 // Locks on an epoch are flock()s on its FIFO itself, so they hold across threads, processes and
 // state folders, and vanish with their holder:
@@ -17,8 +19,9 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
-#include "core/base/unique_fd.h"
+#include "core/base/fork_guarded_fd.h"
 
 namespace pipemode {
 
@@ -26,7 +29,9 @@ namespace pipemode {
 struct EpochClaim {
   uint64_t epoch;
   std::string path;
-  UniqueFd fd;  // the open FIFO; carries the lock
+  ForkGuardedFd fd;     // the open FIFO; carries the lock
+  uint64_t due;         // the epoch that the state names: this one, or one before it
+  uint64_t opened_end;  // from `due` up to here, readers opened FIFOs and left the state alone
 };
 
 // Safe for use by several threads and processes at once; keeps nothing in memory.
@@ -47,24 +52,38 @@ class PipeState {
     std::optional<EpochClaim> claim;  // set on success
   };
 
-  // Claims the epoch that is due if its FIFO exists and nobody else waits on it. Never waits.
-  // Throws FailedPreconditionError that names the holder if somebody is reading that very FIFO (by
-  // another state folder, or the state was reset), and as NextEpoch does.
+  // Claims the epoch that is due if its FIFO exists and nobody else waits on it; if the FIFO is
+  // gone and a reader has opened it before, the next one that exists. Never waits. Throws
+  // FailedPreconditionError that names the holder if somebody is reading that very FIFO (by another
+  // state folder, or the state was reset), and as NextEpoch does.
   Attempt TryClaim() const;
+
+  // Claims those epochs after `claim` that may be in its place and are not in `later` yet, if the
+  // FIFO of `claim` was opened before: the reader that did so may have been killed in the instant
+  // in which the writer came, and then the writer has gone on to the next FIFO. Looks one epoch
+  // further than readers have come so far. Of all these, the one that has a writer is to be read.
+  // Never waits.
+  void TryClaimLater(const EpochClaim& claim, std::vector<EpochClaim>* later) const;
 
   // Whether the FIFO of `claim` is still the one at its path. A service that starts anew may have
   // removed it, or put another in its place: no writer will ever come to the claimed one.
   bool IsCurrent(const EpochClaim& claim) const;
 
+  // Whether the FIFO that is due is there. TryClaim may have taken a later one while it was not.
+  bool DueExists(const EpochClaim& claim) const;
+
   // Sets the state to the epoch after `claim`; to be called when its writer is there, before a byte
   // is read. Returns false, having done nothing, if the state is locked: try again soon. A state
-  // that no longer names this epoch is left alone.
+  // that no longer names the epoch that was due is left alone.
   bool TryMarkStarted(const EpochClaim& claim) const;
 
   std::string PipePath(uint64_t epoch) const;
 
  private:
-  UniqueFd TryLock() const;
+  ForkGuardedFd TryLock() const;
+  ForkGuardedFd OpenPipe(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch) const;
+  uint64_t OpenedEnd(const ForkGuardedFd& lock, uint64_t due) const;
+  void WriteOpened(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch) const;
   void WriteNextEpoch(uint64_t epoch) const;
 
   const std::string pipe_prefix_;  // "<pipe_dir>/<channel>_"

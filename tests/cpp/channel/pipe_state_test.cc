@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <memory>
 #include <numeric>
+#include <optional>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -153,6 +154,7 @@ TEST_F(PipeStateTest, AnythingElseIsAnErrorAndIsLeftAlone) {
                                              std::string(100'000, '9'),
                                              std::string(100'000, '\0'),
                                              std::string("1\0", 2),
+                                             "1" + std::string(64, ' ') + "2",
                                              "\xff\xfe"};
   for (const std::string& content : contents) {
     SetState(content);
@@ -246,11 +248,11 @@ TEST_F(PipeStateTest, AFullDiskLeavesTheNumber) {
   SetState("9");
   MakeFifo(FifoPath(9));
   Child child([this]() -> std::string {
+    const PipeState::Attempt attempt = State().TryClaim();
     // The second digit does not fit.
     std::signal(SIGXFSZ, SIG_IGN);
     const rlimit one_byte{1, 1};
     if (::setrlimit(RLIMIT_FSIZE, &one_byte) != 0) return "setrlimit";
-    const PipeState::Attempt attempt = State().TryClaim();
     try {
       State().TryMarkStarted(*attempt.claim);
     } catch (const IoError& error) {
@@ -261,6 +263,22 @@ TEST_F(PipeStateTest, AFullDiskLeavesTheNumber) {
   EXPECT_EQ(child.Result(), "");
   EXPECT_EQ(ReadFile(state_path_), "9");
   EXPECT_FALSE(Exists(state_path_ + ".tmp"));
+}
+
+TEST_F(PipeStateTest, AFullDiskTakesNoEpoch) {
+  MakeFifo(FifoPath(0));
+  Child child([this]() -> std::string {
+    std::signal(SIGXFSZ, SIG_IGN);
+    const rlimit one_byte{1, 1};
+    if (::setrlimit(RLIMIT_FSIZE, &one_byte) != 0) return "setrlimit";
+    try {
+      State().TryClaim();
+    } catch (const IoError& error) {
+      return error.code() == ErrorCode::kResourceExhausted ? "" : error.what();
+    }
+    return "no error";
+  });
+  EXPECT_EQ(child.Result(), "");
 }
 
 TEST_F(PipeStateTest, LinksAreRefused) {
@@ -283,8 +301,39 @@ TEST_F(PipeStateTest, LinksAreRefused) {
   const PipeState::Attempt attempt = State().TryClaim();
   ASSERT_TRUE(attempt.claim);
   std::filesystem::create_symlink(folder_ / "victim", state_path_ + ".tmp");
-  EXPECT_THROW(State().TryMarkStarted(*attempt.claim), IoError);
+  EXPECT_TRUE(State().TryMarkStarted(*attempt.claim));
   EXPECT_EQ(ReadFile(folder_ / "victim"), "0");
+  EXPECT_EQ(ReadFile(state_path_), "1");
+}
+
+TEST_F(PipeStateTest, SecondNamesOfOtherFilesAreNotWrittenTo) {
+  MakeFifo(FifoPath(0));
+  std::filesystem::create_directories(state_dir_);
+  WriteFile(folder_ / "victim", "precious");
+  std::filesystem::create_hard_link(folder_ / "victim", lock_path_);
+  EXPECT_THAT([&] { State().TryClaim(); },
+              ThrowsMessage<FailedPreconditionError>(HasSubstr(lock_path_)));
+  std::filesystem::remove(lock_path_);
+  const PipeState::Attempt attempt = State().TryClaim();
+  ASSERT_TRUE(attempt.claim);
+  std::filesystem::create_hard_link(folder_ / "victim", state_path_ + ".tmp");
+  EXPECT_TRUE(State().TryMarkStarted(*attempt.claim));
+  EXPECT_EQ(ReadFile(folder_ / "victim"), "precious");
+  EXPECT_EQ(ReadFile(state_path_), "1");
+}
+
+TEST_F(PipeStateTest, NobodyElseCanReadOrLockItsFiles) {
+  const mode_t before = ::umask(0);
+  MakeFifo(FifoPath(0));
+  const PipeState::Attempt attempt = State().TryClaim();
+  ASSERT_TRUE(attempt.claim);
+  EXPECT_TRUE(State().TryMarkStarted(*attempt.claim));
+  ::umask(before);
+  for (const std::string& path : {lock_path_, state_path_}) {
+    struct stat status;
+    ASSERT_EQ(::stat(path.c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 07777, 0600U) << path;
+  }
 }
 
 TEST_F(PipeStateTest, OtherThingsInTheFilesPlaceAreErrors) {
@@ -297,6 +346,10 @@ TEST_F(PipeStateTest, OtherThingsInTheFilesPlaceAreErrors) {
   std::filesystem::remove(state_path_);
   std::filesystem::create_directory(lock_path_);
   EXPECT_THAT([&] { State().TryClaim(); }, ThrowsMessage<IoError>(HasSubstr(lock_path_)));
+  std::filesystem::remove(lock_path_);
+  MakeFifo(lock_path_);
+  EXPECT_THAT([&] { State().TryClaim(); },
+              ThrowsMessage<FailedPreconditionError>(HasSubstr(lock_path_)));
 }
 
 TEST_F(PipeStateTest, AFolderThatCannotBeMadeIsNamed) {
@@ -363,6 +416,55 @@ TEST_F(PipeStateTest, AFifoThatWasReplacedIsNotCurrent) {
   MakeFifo(FifoPath(0));
   EXPECT_FALSE(State().IsCurrent(*attempt.claim));
   EXPECT_TRUE(State().TryClaim().claim);
+}
+
+TEST_F(PipeStateTest, ALaterEpochIsClaimedOnlyIfTheFirstWasOpenedBefore) {
+  MakeFifo(FifoPath(0));
+  MakeFifo(FifoPath(1));
+  std::vector<EpochClaim> later;
+  PipeState::Attempt first = State().TryClaim();
+  ASSERT_TRUE(first.claim);
+  State().TryClaimLater(*first.claim, &later);
+  EXPECT_TRUE(later.empty());
+  first.claim.reset();
+  first = State().TryClaim();
+  ASSERT_TRUE(first.claim);
+  for (int look = 0; look < 3; ++look) State().TryClaimLater(*first.claim, &later);
+  ASSERT_EQ(later.size(), 1U);
+  EXPECT_EQ(later[0].epoch, 1U);
+  EXPECT_EQ(later[0].due, 0U);
+  // Moves the state over both.
+  EXPECT_TRUE(State().TryMarkStarted(later[0]));
+  EXPECT_EQ(ReadFile(state_path_), "2");
+}
+
+TEST_F(PipeStateTest, EachReaderLooksOneEpochFurther) {
+  for (const uint64_t epoch : {0, 1, 2}) MakeFifo(FifoPath(epoch));
+  for (size_t reader = 0; reader < 3; ++reader) {
+    const PipeState::Attempt first = State().TryClaim();
+    ASSERT_TRUE(first.claim);
+    EXPECT_EQ(first.claim->epoch, 0U);
+    std::vector<EpochClaim> later;
+    for (int look = 0; look < 3; ++look) State().TryClaimLater(*first.claim, &later);
+    EXPECT_EQ(later.size(), reader);
+    EXPECT_EQ(ReadFile(lock_path_), "0 " + std::to_string(reader) + "\n");
+  }
+  // What was opened and is due now was opened before, too.
+  SetState("1");
+  EXPECT_EQ(State().TryClaim().claim->opened_end, 3U);
+}
+
+TEST_F(PipeStateTest, WhatIsKnownOfOtherEpochsDoesNotCount) {
+  MakeFifo(FifoPath(3));
+  SetState("3");
+  for (const std::string content : {"", "\n", "3", "4 5\n", "1 2\n", "3 2\n", "3 1003\n",
+                                    "3 99999999999999999999\n", "3 -1\n", "x y\n", "3 3x\n"}) {
+    WriteFile(lock_path_, content);
+    const PipeState::Attempt attempt = State().TryClaim();
+    ASSERT_TRUE(attempt.claim) << content;
+    EXPECT_EQ(attempt.claim->opened_end, 3U) << content;
+    EXPECT_EQ(ReadFile(lock_path_).substr(0, 4), "3 3\n") << content;
+  }
 }
 
 TEST_F(PipeStateTest, OneWaiterAtATime) {

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/base/fork_guarded_fd.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "core/base/error.h"
+
+namespace pipemode {
+namespace {
+
+// All guarded descriptors of the process.
+class Registry {
+ public:
+  // Never destroyed: threads may be at work while the process exits.
+  static Registry& Get() {
+    static auto& registry = *new Registry;
+    return registry;
+  }
+
+  int Open(const std::function<int()>& open) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!stand_in_) stand_in_ = UniqueFd(::open("/", O_PATH | O_CLOEXEC));
+    if (!stand_in_) return -1;
+    fds_.reserve(fds_.size() + 1);
+    const int fd = open();
+    if (fd >= 0) fds_.push_back(fd);
+    return fd;
+  }
+
+  void Close(UniqueFd* fd) noexcept {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    fds_.erase(std::find(fds_.begin(), fds_.end(), fd->get()));
+    fd->Reset();
+  }
+
+ private:
+  Registry() {
+    // The locks keep a fork from coming between a descriptor and its entry.
+    const int error = ::pthread_atfork([] { Get().mutex_.lock(); }, [] { Get().mutex_.unlock(); },
+                                       [] { Get().LeaveToParent(); });
+    if (error != 0) throw IoError(error, "pthread_atfork");
+  }
+
+  // In the child, where nothing but what is safe in a signal handler may be called.
+  void LeaveToParent() {
+    for (const int fd : fds_) ::dup3(stand_in_.get(), fd, O_CLOEXEC);
+    mutex_.unlock();
+  }
+
+  std::mutex mutex_;
+  UniqueFd stand_in_;
+  std::vector<int> fds_;
+};
+
+}  // namespace
+
+ForkGuardedFd::ForkGuardedFd(const std::function<int()>& open) : fd_(Registry::Get().Open(open)) {}
+
+ForkGuardedFd& ForkGuardedFd::operator=(ForkGuardedFd&& other) noexcept {
+  if (this != &other) {
+    Reset();
+    fd_ = std::move(other.fd_);
+  }
+  return *this;
+}
+
+void ForkGuardedFd::Reset() noexcept {
+  if (fd_) Registry::Get().Close(&fd_);
+}
+
+}  // namespace pipemode

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/channel/writer_watch.h"
+
+#include <poll.h>
+#include <sys/ioctl.h>
+
+#include "core/io/fifo_source.h"
+
+namespace pipemode {
+namespace {
+
+// A writer that has noticed closes within moments. One that does neither that nor write for so long
+// waits for its own source, or for room in the pipe.
+constexpr std::chrono::milliseconds kPatience{100};
+
+size_t Available(int fd) {
+  int count = 0;
+  return ::ioctl(fd, FIONREAD, &count) == 0 && count > 0 ? static_cast<size_t>(count) : 0;
+}
+
+bool IsClosed(int fd) {
+  pollfd polled{fd, POLLIN, 0};
+  return ::poll(&polled, 1, 0) > 0 && (polled.revents & POLLHUP) != 0;
+}
+
+}  // namespace
+
+WriterWatch::WriterWatch(int fd, bool opened_before) : fd_(fd), opened_before_(opened_before) {
+  if (opened_before_) left_ = Available(fd_);
+}
+
+WriterWatch::Writer WriterWatch::Look() {
+  if (!FifoSource::HasWriter(fd_)) return Writer::kAbsent;
+  if (!opened_before_) return Writer::kPresent;
+  // In this order: what it wrote last is there when it has closed.
+  const bool is_closed = IsClosed(fd_);
+  if (Available(fd_) > left_) return Writer::kPresent;
+  if (is_closed) return Writer::kGone;
+  if (!seen_) seen_ = Clock::now();
+  return Clock::now() - *seen_ < kPatience ? Writer::kUnsure : Writer::kPresent;
+}
+
+}  // namespace pipemode

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#ifndef PIPEMODE_CORE_CHANNEL_WRITER_WATCH_H_
+#define PIPEMODE_CORE_CHANNEL_WRITER_WATCH_H_
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+
+namespace pipemode {
+
+// Finds out whether the FIFO that `fd` has open has a writer that will write the whole epoch to it.
+//
+// Where another reader had it open and is no more, its writer may still be there, not having
+// noticed yet, or having noticed and being about to close: what it has left in the pipe is the
+// beginning of an epoch whose end nobody gets. A writer that goes on has not noticed, and never
+// will, since there is a reader again.
+class WriterWatch {
+ public:
+  enum class Writer {
+    kAbsent,   // none has come so far
+    kUnsure,   // there is one; look again soon
+    kPresent,  // there is one, or has been one since `fd` was opened
+    kGone,     // it wrote to the reader before, and nothing since
+  };
+
+  // `fd` must remain open. `opened_before`: whether there was another reader.
+  WriterWatch(int fd, bool opened_before);
+
+  // Never waits.
+  Writer Look();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  int fd_;
+  bool opened_before_;
+  size_t left_ = 0;  // bytes in the pipe at first
+  std::optional<Clock::time_point> seen_;
+};
+
+}  // namespace pipemode
+
+#endif  // PIPEMODE_CORE_CHANNEL_WRITER_WATCH_H_
