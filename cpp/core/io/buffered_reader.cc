@@ -21,7 +21,7 @@ bool BufferedReader::FillSlow(size_t size) {
     end_ -= begin_;
     begin_ = 0;
   }
-  while (end_ - begin_ < size) {
+  while (end_ < size) {
     const size_t count = source_->Read(buffer_.get() + end_, capacity_ - end_);
     if (count == 0) return false;
     end_ += count;
@@ -34,11 +34,16 @@ size_t BufferedReader::ReadInto(char* dst, size_t size) {
   size_t done = std::min(size, end_ - begin_);
   std::memcpy(dst, buffer_.get() + begin_, done);
   begin_ += done;
+  if (done == size) return size;
+  // The buffer is empty: it takes what comes after these bytes, in the same call.
+  begin_ = end_ = 0;
   while (done < size) {
-    const size_t count = source_->Read(dst + done, size - done);
+    const size_t rest = size - done;
+    const size_t count = source_->ReadScattered(dst + done, rest, buffer_.get(), capacity_);
     if (count == 0) break;
-    done += count;
     source_bytes_ += count;
+    end_ = count - std::min(count, rest);
+    done += count - end_;
   }
   return done;
 }

@@ -16,6 +16,14 @@ class ByteSource {
   // Throws PipeError. After CancelledError the call may be made again and nothing is lost; after
   // any other error the source is at its end.
   virtual size_t Read(char* dst, size_t size) = 0;
+
+  // Like Read, but once `dst` is full may go on with up to `tail_size` bytes in `tail`. Returns how
+  // many in both together.
+  virtual size_t ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) {
+    (void)tail;
+    (void)tail_size;
+    return Read(dst, size);
+  }
 };
 
 }  // namespace pipemode

@@ -4,12 +4,15 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/retry.h"
+#include "core/base/unique_fd.h"
 
 namespace pipemode {
 namespace {
@@ -42,8 +45,11 @@ bool IsOpenForWriting(int fd) {
 
 }  // namespace
 
-UniqueFd FifoSource::Open(const std::string& path) {
-  UniqueFd fd(::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+ForkGuardedFd FifoSource::Open(const std::string& path) {
+  ForkGuardedFd fd([&path] {
+    return RetryOnSignal(
+        [&path] { return ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY); });
+  });
   if (!fd) {
     if (errno == ENOENT) return fd;
     if (errno == ENXIO) ThrowWrongKind(path);  // a socket
@@ -55,7 +61,7 @@ UniqueFd FifoSource::Open(const std::string& path) {
   return fd;
 }
 
-FifoSource::FifoSource(UniqueFd fd, const std::string& path, TimeLimit read_timeout,
+FifoSource::FifoSource(ForkGuardedFd fd, const std::string& path, TimeLimit read_timeout,
                        const WaitContext& context)
     : fd_(std::move(fd)),
       name_("data from '" + path + "' (limit: read_timeout)"),
@@ -67,16 +73,18 @@ FifoSource::FifoSource(UniqueFd fd, const std::string& path, TimeLimit read_time
   if (is_fifo_) EnlargePipe(fd_.get());
 }
 
-bool FifoSource::HasWriter() {
-  if (!is_fifo_ || writer_seen_) return true;
-  pollfd polled{fd_.get(), POLLIN, 0};
-  writer_seen_ = ::poll(&polled, 1, 0) > 0 || IsOpenForWriting(fd_.get());
-  return writer_seen_;
+bool FifoSource::HasWriter(int fd) {
+  pollfd polled{fd, POLLIN, 0};  // of a regular file, always
+  return ::poll(&polled, 1, 0) > 0 || IsOpenForWriting(fd);
 }
 
-size_t FifoSource::Read(char* dst, size_t size) {
+size_t FifoSource::ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) {
+  const iovec parts[2] = {{dst, size}, {tail, tail_size}};
   while (!ended_) {
-    const ssize_t count = ::read(fd_.get(), dst, size);
+    // Bytes that never become a record, such as empty gzip members without end, would keep a call
+    // that finds data at each read from ever looking.
+    if (context_.cancel->cancelled()) throw CancelledError("cancelled while reading " + name_);
+    const ssize_t count = ::readv(fd_.get(), parts, 2);
     if (count > 0) {
       writer_seen_ = true;
       return static_cast<size_t>(count);
@@ -103,7 +111,9 @@ void FifoSource::WaitReadable() {
   try {
     // Any event, POLLHUP among them, proves that there is or was a writer.
     wait.Poll(fd_.get(), POLLIN);
-  } catch (const DeadlineExceededError&) {
+  } catch (const CancelledError&) {
+    throw;
+  } catch (const PipeError&) {
     ended_ = true;
     throw;
   }

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "core/base/unique_fd.h"
+#include "core/base/fork_guarded_fd.h"
 #include "core/io/byte_source.h"
 #include "core/io/wait.h"
 
@@ -19,22 +19,25 @@ class FifoSource final : public ByteSource {
   // Opens `path` for FifoSource without waiting for a writer. Returns an empty descriptor if
   // nothing is there (yet). Throws FailedPreconditionError if it is neither FIFO nor regular file,
   // IoError if it cannot be opened.
-  static UniqueFd Open(const std::string& path);
+  static ForkGuardedFd Open(const std::string& path);
 
   // Reads from `fd` as opened by Open(`path`). A silence longer than `read_timeout` is a
   // DeadlineExceededError. Enlarges the pipe to 1 MiB where the system allows it.
-  FifoSource(UniqueFd fd, const std::string& path, TimeLimit read_timeout,
+  FifoSource(ForkGuardedFd fd, const std::string& path, TimeLimit read_timeout,
              const WaitContext& context);
 
-  // Whether a writer has, or had, the FIFO open since we opened it. Never waits, consumes nothing.
-  bool HasWriter();
+  // Whether a writer has, or had, the FIFO open since `fd` was opened. Never waits, consumes
+  // nothing.
+  static bool HasWriter(int fd);
+  bool HasWriter() { return writer_seen_ = writer_seen_ || HasWriter(fd_.get()); }
 
-  size_t Read(char* dst, size_t size) override;
+  size_t Read(char* dst, size_t size) override { return ReadScattered(dst, size, nullptr, 0); }
+  size_t ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) override;
 
  private:
   void WaitReadable();
 
-  UniqueFd fd_;
+  ForkGuardedFd fd_;
   const std::string name_;  // "data from '<path>' ..." for messages
   const TimeLimit read_timeout_;
   const WaitContext context_;

@@ -35,6 +35,7 @@ constexpr uint8_t kCommentFlag = 0x10;
 constexpr uint8_t kReservedFlags = 0xe0;
 constexpr size_t kGzipTrailerBytes = 8;  // CRC-32 and length modulo 2^32, little-endian
 
+constexpr uint8_t kMaxZlibMethod = 0x7f;  // deflate with the largest window, 32 KiB
 constexpr uint8_t kZlibDictionaryFlag = 0x20;
 constexpr size_t kZlibTrailerBytes = 4;  // Adler-32, big-endian
 
@@ -73,7 +74,8 @@ class Header {
   Result TakeZlib(uint8_t byte) {
     if (taken_++ == 0) {
       method_ = byte;
-      return (byte & 0x0f) == kDeflate ? Result::kMore : Result::kBadMagic;
+      const bool good = (byte & 0x0f) == kDeflate && byte <= kMaxZlibMethod;
+      return good ? Result::kMore : Result::kBadMagic;
     }
     if ((method_ * 256 + byte) % 31 != 0) return Result::kBadMagic;
     return (byte & kZlibDictionaryFlag) == 0 ? Result::kDone : Result::kDictionary;

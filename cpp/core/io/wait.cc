@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <ctime>
+#include <utility>
 
 #include "core/base/error.h"
 
@@ -57,8 +58,9 @@ short Wait::Poll(int fd, short events, Clock::duration at_most) {
     const timespec timeout = ToTimespec(wake - now);
     const int ready = ::ppoll(polled, 2, &timeout, nullptr);
     if (ready < 0 && errno != EINTR) throw IoError(errno, "poll");
+    const Clock::time_point slept_since = std::exchange(now, Clock::now());
+    if (context_.observer != nullptr) context_.observer->OnWaited(now - slept_since);
     if (ready > 0 && polled[0].revents != 0) return polled[0].revents;
-    now = Clock::now();
     if (ready == 0 && now >= until) return 0;
   }
 }

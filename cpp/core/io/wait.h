@@ -27,6 +27,10 @@ class WaitObserver {
   // place to look for whatever cannot wake the wait. May throw to end it.
   virtual void OnTick() {}
 
+  // The thread has slept for `time`: a whole wait, or a part of it, so that a long one shows while
+  // it lasts. Must not throw.
+  virtual void OnWaited(std::chrono::steady_clock::duration time) { (void)time; }
+
   // The wait for `what` has lasted `waited` by now: first at 10 s, then every minute.
   virtual void OnStillWaiting(std::string_view what, std::chrono::seconds waited) {
     (void)what;

@@ -101,6 +101,26 @@ TEST(BufferedReaderTest, LargeReadsGoStraightToTheirDestination) {
   EXPECT_EQ(fake.reads(), 2U);
 }
 
+TEST(BufferedReaderTest, WhatComesBehindALargeReadIsBuffered) {
+  FakeScript script;
+  script.scatters = true;
+  script.chunks = {6};
+  auto source = MakeSource("0123456789abcdef", script);
+  const FakeSource& fake = *source;
+  BufferedReader reader(std::move(source), 8);
+  ASSERT_TRUE(reader.Fill(2));
+  reader.Consume(4);
+  char dst[10];
+  EXPECT_EQ(reader.ReadInto(dst, 6), 6U);
+  EXPECT_EQ(std::string(dst, 6), "456789");
+  EXPECT_EQ(reader.buffered(), "ab");
+  EXPECT_EQ(reader.position(), 10U);
+  EXPECT_EQ(fake.reads(), 2U);
+  EXPECT_EQ(reader.ReadInto(dst, 10), 6U);
+  EXPECT_EQ(std::string(dst, 6), "abcdef");
+  EXPECT_EQ(reader.buffered(), "");
+}
+
 TEST(BufferedReaderTest, AnyMixOfCallsGivesTheBytesInOrder) {
   const std::string bytes = RandomBytes(1'500, 2);
   Random random(3);
@@ -109,6 +129,7 @@ TEST(BufferedReaderTest, AnyMixOfCallsGivesTheBytesInOrder) {
     FakeScript script;
     script.chunks = {1 + random.Below(60), 1 + random.Below(60), 1 + random.Below(7)};
     script.cancel_each = round % 3 == 0;
+    script.scatters = random.OneIn(2);
     BufferedReader reader(MakeSource(bytes, script), capacity);
     std::string got;
     bool ended = false;

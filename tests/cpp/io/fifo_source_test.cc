@@ -12,12 +12,16 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstring>
+#include <memory>
 #include <optional>
 #include <string>
 #include <thread>
 
 #include "core/base/error.h"
+#include "core/io/inflate_source.h"
+#include "testing/deflate.h"
 #include "testing/environment.h"
 #include "testing/fake_source.h"
 #include "testing/fifo_server.h"
@@ -30,6 +34,7 @@ namespace {
 using ::pipemode::testing::Clock;
 using ::pipemode::testing::Event;
 using ::pipemode::testing::FifoServer;
+using ::pipemode::testing::Gzip;
 using ::pipemode::testing::kPatience;
 using ::pipemode::testing::MakeFifo;
 using ::pipemode::testing::Milliseconds;
@@ -79,7 +84,7 @@ TEST_F(FifoSourceTest, WhatIsMissingIsNoError) {
 }
 
 TEST_F(FifoSourceTest, OpensWithoutAWriterAndWithoutWaiting) {
-  const UniqueFd fd = FifoSource::Open(path_);
+  const ForkGuardedFd fd = FifoSource::Open(path_);
   ASSERT_TRUE(fd);
   EXPECT_NE(::fcntl(fd.get(), F_GETFD) & FD_CLOEXEC, 0);
 }
@@ -145,6 +150,18 @@ TEST_F(FifoSourceTest, ReadsSingleBytes) {
   FifoServer server(path_, std::string("abc"), 1);
   FifoSource source = Open();
   EXPECT_EQ(ReadAll(source, 1), "abc");
+}
+
+TEST_F(FifoSourceTest, ScatteredReadsFillTheFirstPartFirst) {
+  FifoSource source = Open();
+  const UniqueFd writer = OpenWriter();
+  WriteAll(writer.get(), "0123456789");
+  char first[4];
+  char second[4];
+  EXPECT_EQ(source.ReadScattered(first, 4, second, 4), 8U);
+  EXPECT_EQ(std::string(first, 4) + std::string(second, 4), "01234567");
+  EXPECT_EQ(source.ReadScattered(first, 4, second, 4), 2U);
+  EXPECT_EQ(std::string(first, 2), "89");
 }
 
 TEST_F(FifoSourceTest, NoWriterYetIsNotTheEnd) {
@@ -272,6 +289,21 @@ TEST_F(FifoSourceTest, TheLimitIsForEachSilence) {
   });
   FifoSource source = Open(milliseconds(600));
   EXPECT_EQ(ReadAll(source), "xxxxxxxxxxxx");
+}
+
+// A stream may go on for ever without giving a single byte.
+TEST_F(FifoSourceTest, CancelledWhileItFindsDataAtEachRead) {
+  std::string members;
+  for (int i = 0; i < 1000; ++i) members += Gzip("");
+  FifoServer server(path_, [&](int fd) {
+    for (uint64_t sent = 0; WriteAll(fd, members); sent += members.size()) {
+      if (sent > 1'000'000) cancel_.Cancel();
+    }
+  });
+  auto source = std::make_unique<FifoSource>(Open());
+  InflateSource inflate(std::move(source), Compression::kGzip);
+  char byte;
+  EXPECT_THROW(inflate.Read(&byte, 1), CancelledError);
 }
 
 TEST_F(FifoSourceTest, CancelledWhileItWaits) {

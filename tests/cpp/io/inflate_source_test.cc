@@ -507,6 +507,14 @@ TEST(InflateSourceHeaderTest, ReservedFlagsAreRefused) {
   }
 }
 
+TEST(InflateSourceHeaderTest, WindowsThatTheFormatDoesNotKnowAreRefused) {
+  std::string stream = Zlib("payload");
+  stream[0] = '\x88';  // 64 KiB
+  stream[1] = '\x1c';  // with the check bits that this needs
+  ASSERT_FALSE(ReferenceInflate(stream, Compression::kZlib));
+  EXPECT_TRUE(Inflate(MakeSource(stream), Compression::kZlib).data_loss);
+}
+
 TEST(InflateSourceHeaderTest, PresetDictionariesAreRefused) {
   std::string stream = Zlib("payload");
   stream[1] = static_cast<char>(stream[1] | 0x20);

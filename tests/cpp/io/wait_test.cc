@@ -43,7 +43,9 @@ class CountingObserver : public WaitObserver {
     reports.emplace_back(what, waited.count());
   }
   void OnTick() override { ++ticks; }
+  void OnWaited(Clock::duration time) override { slept += time; }
 
+  Clock::duration slept{0};
   int blocks = 0;
   int ticks = 0;
   std::vector<std::pair<std::string, int64_t>> reports;
@@ -96,6 +98,23 @@ TEST_F(WaitTest, AtMostEndsOneCall) {
     EXPECT_LT(Clock::now() - start, at_most + kSlack);
   }
   EXPECT_EQ(wait.Poll(-1, 0, milliseconds(1)), 0);
+}
+
+TEST_F(WaitTest, TellsHowLongItSlept) {
+  Wait wait(context_, kNoLimit, what_);
+  Clock::duration slept{0};
+  const auto start = Clock::now();
+  for (int i = 0; i < 3; ++i) {
+    // Long enough for some ticks.
+    EXPECT_EQ(wait.Poll(read_end_.get(), POLLIN, milliseconds(50)), 0);
+    slept += milliseconds(50);
+    std::this_thread::sleep_for(milliseconds(10));
+  }
+  WriteByte();
+  EXPECT_EQ(wait.Poll(read_end_.get(), POLLIN), POLLIN);
+  EXPECT_GE(observer_.slept, slept - milliseconds(1));
+  EXPECT_LE(observer_.slept, Clock::now() - start - 3 * milliseconds(10));
+  EXPECT_GT(observer_.ticks, 3);
 }
 
 TEST_F(WaitTest, TheLimitHoldsForAllCallsTogether) {

@@ -30,6 +30,8 @@ struct FakeScript {
   std::function<void()> fail = [] { throw CancelledError("cancelled by the test"); };
   // Throws CancelledError before each Read that is then served when it is repeated.
   bool cancel_each = false;
+  // Whether ReadScattered uses its second destination.
+  bool scatters = false;
 };
 
 // Bytes in memory, in the pieces and with the faults of a script. Checks that its caller keeps to
@@ -63,6 +65,16 @@ class FakeSource final : public ByteSource {
     }
     if (count > 0) std::memcpy(dst, bytes_.data() + position_, count);
     position_ += count;
+    return count;
+  }
+
+  size_t ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) override {
+    if (!script_.scatters) return Read(dst, size);
+    std::string both(size + tail_size, '\0');
+    const size_t count = Read(both.data(), both.size());
+    const size_t first = std::min(count, size);
+    std::memcpy(dst, both.data(), first);
+    if (count > size) std::memcpy(tail, both.data() + size, count - size);
     return count;
   }
 

@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Each system call that reading a channel makes fails once, or from then on: the first one, the
+// second one, and so on, until there is no other.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <memory>
+#include <new>
+#include <optional>
+#include <ostream>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <vector>
+
+#include "core/base/error.h"
+#include "core/base/unique_fd.h"
+#include "core/channel/epoch_sequence.h"
+#include "core/io/cancel_token.h"
+#include "core/writer/fifo_channel_writer.h"
+#include "faults/process_usage.h"
+#include "faults/syscall_faults.h"
+#include "testing/deflate.h"
+#include "testing/environment.h"
+#include "testing/fifo_server.h"
+#include "testing/record_formats.h"
+#include "testing/string_sink.h"
+#include "testing/temp_dir.h"
+
+namespace pipemode {
+namespace {
+
+using ::pipemode::testing::Exists;
+using ::pipemode::testing::Gzip;
+using ::pipemode::testing::MakeFifo;
+using ::pipemode::testing::ProcessUsage;
+using ::pipemode::testing::ReadFile;
+using ::pipemode::testing::Records;
+using ::pipemode::testing::ScopedAllocationFault;
+using ::pipemode::testing::ScopedSyscallFault;
+using ::pipemode::testing::ScopedSyscallHook;
+using ::pipemode::testing::StringSink;
+using ::pipemode::testing::SyscallFault;
+using ::pipemode::testing::TempDir;
+using ::pipemode::testing::WriteAll;
+using ::pipemode::testing::WriteFile;
+using ::testing::HasSubstr;
+
+// What a fault may come to.
+enum class Expectation {
+  kTolerated,  // every record arrives
+  kFails,      // the error that fits the errno
+  kEither,     // one of the two: it depends on what the call was for
+};
+
+struct FaultCase {
+  SyscallFault fault;
+  Expectation expectation;
+  std::optional<ErrorCode> code;  // of the error; none: it need not happen
+};
+
+void PrintTo(const FaultCase& fault_case, std::ostream* out) { PrintTo(fault_case.fault, out); }
+
+constexpr auto kTolerated = Expectation::kTolerated;
+constexpr auto kFails = Expectation::kFails;
+constexpr auto kEither = Expectation::kEither;
+
+std::vector<FaultCase> AllFaults() {
+  constexpr auto kExhausted = ErrorCode::kResourceExhausted;
+  constexpr auto kUnavailable = ErrorCode::kUnavailable;
+  std::vector<FaultCase> cases = {
+      // A signal, and calls that do less than they were asked for, are nothing to speak of.
+      {{"open", EINTR}, kTolerated, {}},
+      {{"flock", EINTR}, kTolerated, {}},
+      {{"read", EINTR}, kTolerated, {}},
+      {{"pread", EINTR}, kTolerated, {}},
+      {{"pwrite", EINTR}, kTolerated, {}},
+      {{"readv", EINTR}, kTolerated, {}},
+      {{"readv", EAGAIN}, kTolerated, {}},
+      {{"readv", 0, true}, kTolerated, {}},
+      {{"read", 0, true}, kTolerated, {}},
+      {{"pread", 0, true}, kTolerated, {}},
+      {{"write", EINTR}, kTolerated, {}},
+      {{"fdatasync", EINTR}, kTolerated, {}},
+      {{"poll", EINTR}, kTolerated, {}},
+      {{"ppoll", EINTR}, kTolerated, {}},
+      {{"tee", EINTR}, kTolerated, {}},
+      // What only makes things faster, or has another way.
+      {{"fcntl", EPERM, true, F_SETPIPE_SZ}, kTolerated, {}},
+      {{"fcntl", EBUSY, true, F_SETPIPE_SZ}, kTolerated, {}},
+      {{"fcntl", EBADF, true, F_GETPIPE_SZ}, kTolerated, {}},
+      {{"inotify_init1", EMFILE, true}, kTolerated, {}},
+      {{"inotify_add_watch", ENOSPC, true}, kTolerated, {}},
+      {{"pipe2", EMFILE, true}, kTolerated, {}},
+      {{"tee", EINVAL, true}, kTolerated, {}},
+      {{"poll", ENOMEM}, kTolerated, {}},
+      {{"stat", EACCES}, kTolerated, {}},
+      // File systems without locks, and somebody else's lock.
+      {{"flock", ENOLCK, true}, kTolerated, {}},
+      {{"flock", EOPNOTSUPP, true}, kTolerated, {}},
+      {{"flock", EWOULDBLOCK}, kEither, ErrorCode::kFailedPrecondition},
+      // What is an error.
+      {{"open", EMFILE}, kFails, kExhausted},
+      {{"open", ENFILE, true}, kFails, kExhausted},
+      {{"open", EACCES}, kFails, ErrorCode::kPermissionDenied},
+      {{"open", EIO}, kFails, kUnavailable},
+      {{"fstat", EIO}, kEither, kUnavailable},
+      {{"fcntl", EMFILE, false, F_DUPFD_CLOEXEC}, kFails, kExhausted},
+      {{"flock", EIO}, kFails, kUnavailable},
+      {{"ppoll", ENOMEM}, kFails, kExhausted},
+      {{"read", EIO}, kFails, kUnavailable},
+      {{"readv", EIO}, kFails, kUnavailable},
+      {{"readv", EISDIR, true}, kFails, ErrorCode::kFailedPrecondition},
+      {{"pread", EIO}, kFails, kUnavailable},
+      {{"pwrite", EIO}, kFails, kUnavailable},
+      {{"pwrite", ENOSPC, true}, kFails, kExhausted},
+      {{"pwrite", 0}, kFails, kExhausted},
+      {{"write", ENOSPC}, kFails, kExhausted},
+      {{"write", EDQUOT, true}, kFails, kExhausted},
+      {{"write", EIO}, kFails, kUnavailable},
+      {{"fdatasync", EIO}, kFails, kUnavailable},
+      {{"fdatasync", ENOSPC}, kFails, kExhausted},
+      {{"rename", EIO}, kFails, kUnavailable},
+      {{"rename", ENOSPC}, kFails, kExhausted},
+      {{"rename", EROFS, true}, kFails, ErrorCode::kPermissionDenied},
+      {{"eventfd", EMFILE}, kFails, kExhausted},
+  };
+  return cases;
+}
+
+// Short records, and one that is read past the buffer; the last one says that it is the last one.
+Records RecordsOf(uint64_t epoch) {
+  const std::string name = "epoch " + std::to_string(epoch);
+  return {name, std::string(100, 's'), "", std::string(40'000, static_cast<char>('a' + epoch % 26)),
+          name + " ends"};
+}
+
+const Records& RecordsOf0() {
+  static const Records records = RecordsOf(0);
+  return records;
+}
+
+// Plays the service: every epoch once, in order. A reader that closes early has had its epoch.
+class Service {
+ public:
+  // `late`: it begins when a reader looks for its FIFO already.
+  Service(const std::string& folder, bool compressed, bool late)
+      : writer_(folder, "train", 0, FifoWriterOptions(), WaitContext{&cancel_, nullptr}),
+        thread_([this, compressed, late] {
+          if (late) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+          Run(compressed);
+        }) {}
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+  ~Service() {
+    cancel_.Cancel();
+    thread_.join();
+  }
+
+ private:
+  void Run(bool compressed) {
+    const testing::FormatCase format = testing::AllFormats().front();
+    try {
+      for (uint64_t epoch = 0;; ++epoch) {
+        const std::string bytes = testing::Encode(format, RecordsOf(epoch)).bytes;
+        writer_.BeginEpoch();
+        writer_.Write(compressed ? Gzip(bytes) : bytes);
+        std::filesystem::remove(writer_.path());
+        writer_.EndEpoch();
+      }
+    } catch (const CancelledError&) {
+    }
+  }
+
+  CancelToken cancel_;
+  FifoChannelWriter writer_;
+  std::thread thread_;
+};
+
+struct Outcome {
+  Records records;
+  std::optional<ErrorCode> error;
+  std::string message;
+};
+
+class ChannelFaultsTest : public ::testing::TestWithParam<FaultCase> {
+ protected:
+  // Reads one epoch with faults, then another one without: by the same object, or by a new one, as
+  // after a restart. Returns whether the fault struck.
+  bool Run(uint64_t at, bool compressed, bool late, bool restart) {
+    SCOPED_TRACE(::testing::Message() << "call " << at << (compressed ? ", gzip" : "")
+                                      << (late ? ", late" : "") << (restart ? ", restarted" : ""));
+    const TempDir folder;
+    ChannelOptions options;
+    options.channel = "train";
+    options.pipe_dir = folder.path();
+    options.state_dir = folder / "state";
+    options.stream.format = RecordFormat::kTfRecord;
+    options.stream.compression = compressed ? Compression::kGzip : Compression::kNone;
+    options.open_timeout = options.read_timeout = testing::kPatience;
+
+    const Service service(folder.path(), compressed, late);
+    Outcome outcome;
+    bool struck = false;
+    std::optional<CancelToken> cancel;
+    std::optional<EpochSequence> sequence;
+    {
+      const ScopedSyscallFault fault(GetParam().fault, at);
+      try {
+        cancel.emplace();
+        sequence.emplace(options, EpochSequence::kEndless, WaitContext{&*cancel, nullptr});
+        ReadEpoch(*sequence, &outcome);
+      } catch (const PipeError& error) {
+        outcome.error = error.code();
+        outcome.message = error.what();
+      }
+      struck = fault.struck();
+    }
+    Check(outcome);
+
+    if (restart || !sequence) {
+      sequence.reset();
+      cancel.emplace();
+      sequence.emplace(options, EpochSequence::kEndless, WaitContext{&*cancel, nullptr});
+    }
+    Outcome next;
+    try {
+      ReadEpoch(*sequence, &next);
+    } catch (const PipeError& error) {
+      ADD_FAILURE() << "the retry failed: " << error.what();
+    }
+    CheckNext(outcome, next, folder.path());
+    return struck;
+  }
+
+  static void ReadEpoch(EpochSequence& sequence, Outcome* outcome) {
+    StringSink sink;
+    do {
+      ASSERT_TRUE(sequence.Read(sink));
+      outcome->records.push_back(sink.record());
+    } while (sink.record().find("ends") == std::string::npos);
+  }
+
+  static void Check(const Outcome& outcome) {
+    const FaultCase& param = GetParam();
+    const Records whole = RecordsOf(0);
+    if (!outcome.error) {
+      EXPECT_EQ(outcome.records, whole);
+      return;
+    }
+    EXPECT_NE(param.expectation, kTolerated) << outcome.message;
+    EXPECT_EQ(outcome.error, param.code) << outcome.message;
+    if (param.fault.error_number != 0 && param.code != ErrorCode::kFailedPrecondition) {
+      EXPECT_THAT(outcome.message,
+                  HasSubstr(std::generic_category().message(param.fault.error_number)));
+    }
+    ASSERT_LE(outcome.records.size(), whole.size());
+    EXPECT_TRUE(std::equal(outcome.records.begin(), outcome.records.end(), whole.begin()));
+  }
+
+  // A whole epoch: not one that was delivered already, and none is skipped without need.
+  static void CheckNext(const Outcome& before, const Outcome& next, const std::string& folder) {
+    const uint64_t first = before.records.empty() ? 0 : 1;
+    const bool second = next.records == RecordsOf(1);
+    EXPECT_TRUE(second || (first == 0 && next.records == RecordsOf(0)))
+        << (next.records.empty() ? "nothing" : next.records.front())
+        << "; error before: " << before.message;
+    EXPECT_EQ(ReadFile(folder + "/state/.train-pipe_mode-state"), second ? "2" : "1");
+    EXPECT_FALSE(Exists(folder + "/state/.train-pipe_mode-state.tmp"));
+  }
+};
+
+INSTANTIATE_TEST_SUITE_P(AllCalls, ChannelFaultsTest, ::testing::ValuesIn(AllFaults()));
+
+TEST_P(ChannelFaultsTest, AtEveryCall) {
+  // Whatever is made once and kept is made now.
+  Run(UINT64_MAX, true, false, false);
+  Run(UINT64_MAX, false, true, true);
+  const ProcessUsage before = ProcessUsage::Now();
+  bool ever_struck = false;
+  // A late service makes the reader watch the folder.
+  for (const bool late : {false, true}) {
+    // Waiting takes any number of calls.
+    bool struck = true;
+    for (uint64_t at = 1; struck && !HasFailure() && at < 50; ++at) {
+      struck = Run(at, !late, late, at % 2 == 0);
+      ever_struck = ever_struck || struck;
+      EXPECT_EQ(ProcessUsage::Now(), before) << "call " << at;
+    }
+  }
+  EXPECT_TRUE(ever_struck) << "there was no such call";
+}
+
+// Memory that cannot be had.
+
+TEST(ChannelMemoryTest, EachAllocationMayFail) {
+  if (testing::kSanitized) GTEST_SKIP() << "sanitizers have their own operator new";
+  // The first runs are for whatever is made once and kept.
+  std::optional<ProcessUsage> before;
+  bool struck = true;
+  uint64_t at = 1;
+  for (; struck && !HasFailure(); ++at) {
+    SCOPED_TRACE(::testing::Message() << "allocation " << at);
+    {
+      const TempDir folder;
+      ChannelOptions options;
+      options.channel = "train";
+      options.pipe_dir = folder.path();
+      options.state_dir = folder / "state";
+      options.stream.format = RecordFormat::kTfRecord;
+      options.stream.compression = Compression::kGzip;
+      options.open_timeout = options.read_timeout = testing::kPatience;
+      // Files, so that each run makes the same allocations.
+      for (const uint64_t epoch : {0, 1}) {
+        const std::string bytes =
+            testing::Encode(testing::AllFormats().front(), RecordsOf(epoch)).bytes;
+        WriteFile(folder / "train_" + std::to_string(epoch), Gzip(bytes));
+      }
+      const CancelToken cancel;
+      StringSink sink;
+      EpochSequence sequence(options, EpochSequence::kEndless, WaitContext{&cancel, nullptr});
+      uint64_t read = 0;
+      {
+        const ScopedAllocationFault fault(at);
+        try {
+          while (read < RecordsOf0().size() && sequence.Read(sink)) {
+            if (sink.record() != RecordsOf0()[read]) break;
+            ++read;
+          }
+        } catch (const std::bad_alloc&) {
+        }
+        struck = fault.struck();
+      }
+      // What comes next is not the record after one that was lost.
+      if (struck && read < RecordsOf0().size()) {
+        ASSERT_TRUE(sequence.Read(sink));
+        const bool begins_anew = sink.record() == RecordsOf(1).front() ||
+                                 (read == 0 && sink.record() == RecordsOf(0).front());
+        EXPECT_TRUE(begins_anew) << "after " << read << " records: " << sink.record().substr(0, 40);
+      } else {
+        EXPECT_EQ(read, RecordsOf0().size());
+      }
+    }
+    const ProcessUsage usage = ProcessUsage::Now();
+    if (at == 2) before = usage;
+    EXPECT_EQ(usage, before.value_or(usage));
+  }
+  EXPECT_GT(at, 30U);
+}
+
+// Another process between any two calls.
+
+TEST(ChannelScheduleTest, AWriterMayComeAndGoAtAnyMoment) {
+  const std::string bytes = testing::Encode(testing::AllFormats().front(), RecordsOf(0)).bytes;
+  // Some of these are in the midst of waiting already.
+  for (uint64_t at = 1; at <= 60; ++at) {
+    SCOPED_TRACE(::testing::Message() << "call " << at);
+    const TempDir folder;
+    const std::string path = folder / "train_0";
+    MakeFifo(path);
+    ChannelOptions options;
+    options.channel = "train";
+    options.pipe_dir = folder.path();
+    options.state_dir = folder / "state";
+    options.stream.format = RecordFormat::kTfRecord;
+    options.open_timeout = options.read_timeout = testing::kPatience;
+    // An epoch that the pipe holds as a whole is written, and the FIFO removed, in an instant.
+    const ScopedSyscallHook writer(
+        [&] {
+          const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+          if (!fd) return false;  // it has no reader so far
+          EXPECT_TRUE(WriteAll(fd.get(), bytes));
+          return std::filesystem::remove(path);
+        },
+        at);
+    const CancelToken cancel;
+    EpochSequence sequence(options, 1, WaitContext{&cancel, nullptr});
+    Records records;
+    StringSink sink;
+    while (sequence.Read(sink)) records.push_back(sink.record());
+    EXPECT_TRUE(writer.done());
+    EXPECT_EQ(records, RecordsOf(0));
+    ASSERT_FALSE(HasFailure());
+  }
+}
+
+}  // namespace
+}  // namespace pipemode
