@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <poll.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <exception>
 #include <thread>
 #include <utility>
 
+#include "core/channel/writer_watch.h"
 #include "core/io/directory_watch.h"
 
 namespace pipemode {
@@ -16,11 +18,14 @@ namespace {
 
 using std::chrono::milliseconds;
 
-// How often to look for a FIFO. inotify wakes the wait at once where it works; where not, this is
-// the delay.
+// How often to look for a FIFO.
 constexpr milliseconds kLookForPipe{5};
+// The same where inotify is to tell of it at once; some file systems never do.
+constexpr milliseconds kLookForWatchedPipe{20};
 // How often to look for its writer, which announces itself by nothing but data.
 constexpr milliseconds kLookForWriter{5};
+// The same where there is one that may be about to leave.
+constexpr milliseconds kLookAgain{1};
 // How often to try a lock that somebody else holds.
 constexpr milliseconds kLookBusy{5};
 // How long not to be interrupted while somebody else has the state locked.
@@ -35,10 +40,9 @@ void CheckTimeout(TimeLimit limit, const char* name) {
   }
 }
 
-std::string DescribePosition(const std::string& channel, const PipeState::Attempt& attempt) {
-  if (attempt.path.empty()) return "channel '" + channel + "'";
-  return "channel '" + channel + "' epoch " + std::to_string(attempt.epoch) + " (" + attempt.path +
-         ")";
+std::string DescribePosition(const std::string& channel, uint64_t epoch, const std::string& path) {
+  if (path.empty()) return "channel '" + channel + "'";
+  return "channel '" + channel + "' epoch " + std::to_string(epoch) + " (" + path + ")";
 }
 
 std::string DescribeWait(const PipeState::Attempt& attempt) {
@@ -52,8 +56,8 @@ std::string DescribeWait(const PipeState::Attempt& attempt) {
 }
 
 // Both descriptors share one open file, thus one lock.
-UniqueFd Duplicate(const UniqueFd& fd) {
-  UniqueFd copy(::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0));
+ForkGuardedFd Duplicate(const ForkGuardedFd& fd) {
+  ForkGuardedFd copy([&fd] { return ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0); });
   if (!copy) throw IoError(errno, "cannot duplicate a file descriptor");
   return copy;
 }
@@ -64,13 +68,14 @@ void CheckOptions(const ChannelOptions& options) {
   CheckChannelName(options.channel);
   CheckTimeout(options.open_timeout, "open_timeout");
   CheckTimeout(options.read_timeout, "read_timeout");
-  if (options.stream.max_record_bytes == 0) {
-    throw InvalidArgumentError("max_record_bytes must be positive");
-  }
+  CheckStreamOptions(options.stream);
 }
 
-ChannelReader::ChannelReader(ChannelOptions options, const WaitContext& context)
-    : options_(std::move(options)), context_(context) {
+ChannelReader::ChannelReader(ChannelOptions options, const WaitContext& context,
+                             std::optional<DirectoryWatch>* watch)
+    : options_(std::move(options)),
+      context_(context),
+      watch_(watch != nullptr ? *watch : own_watch_) {
   CheckOptions(options_);
 }
 
@@ -112,37 +117,68 @@ void ChannelReader::Open() {
   const PipeState state(options_.state_dir, options_.pipe_dir, options_.channel);
   Wait wait(context_, options_.open_timeout, wait_what_);
   std::optional<EpochClaim> claim;
-  std::unique_ptr<FifoSource> source;
   std::exception_ptr interruption;
-  do {
-    claim.reset();
-    claim = WaitForClaim(state, wait);
-    source = WaitForWriter(state, *claim, wait, &interruption);
-  } while (source == nullptr);
+  while (!claim) claim = WaitForWriter(state, WaitForClaim(state, wait), wait, &interruption);
   MarkStarted(state, *claim, wait);
+  position_ = DescribePosition(options_.channel, claim->epoch, claim->path);
   epoch_ = claim->epoch;
+  lost_epochs_ += claim->epoch - claim->due;
+  stream_ =
+      std::make_unique<RecordStream>(std::make_unique<FifoSource>(Duplicate(claim->fd), claim->path,
+                                                                  options_.read_timeout, context_),
+                                     options_.stream);
   claim_ = std::move(claim);
-  stream_ = std::make_unique<RecordStream>(std::move(source), options_.stream);
   if (interruption) std::rethrow_exception(interruption);
 }
 
-std::unique_ptr<FifoSource> ChannelReader::WaitForWriter(const PipeState& state,
-                                                         const EpochClaim& claim, Wait& wait,
-                                                         std::exception_ptr* interruption) {
-  auto source = std::make_unique<FifoSource>(Duplicate(claim.fd), claim.path, options_.read_timeout,
-                                             context_);
+std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state, EpochClaim claim,
+                                                       Wait& wait,
+                                                       std::exception_ptr* interruption) {
+  using Writer = WriterWatch::Writer;
   wait_what_ = "a writer to open FIFO '" + claim.path + "' (limit: open_timeout)";
+  std::optional<WriterWatch> watch;
+  std::vector<EpochClaim> later;
+  const auto find_later = [&claim, &later, &watch] {
+    for (EpochClaim& other : later) {
+      if (!FifoSource::HasWriter(other.fd.get())) continue;
+      claim = EpochClaim(std::move(other));
+      watch.reset();
+      return true;
+    }
+    return false;
+  };
   try {
-    while (!source->HasWriter()) {
-      if (!state.IsCurrent(claim)) return nullptr;
+    for (;;) {
+      // Looked at before the writer is: it may come, write all of a short epoch, and go with its
+      // FIFO at any moment.
+      const bool is_overtaken =
+          !state.IsCurrent(claim) || (claim.epoch != claim.due && state.DueExists(claim));
+      const bool is_later_overtaken =
+          !std::all_of(later.begin(), later.end(),
+                       [&state](const EpochClaim& other) { return state.IsCurrent(other); });
+      if (!watch) watch.emplace(claim.fd.get(), claim.epoch < claim.opened_end);
+      const Writer writer = watch->Look();
+      if (writer == Writer::kPresent) return claim;
+      if (writer == Writer::kGone) break;
+      if (writer == Writer::kUnsure) {
+        wait.Poll(-1, 0, kLookAgain);
+        continue;
+      }
+      if (find_later()) continue;
+      if (is_overtaken) return std::nullopt;
+      if (is_later_overtaken) later.clear();
+      state.TryClaimLater(claim, &later);
       wait.Poll(claim.fd.get(), POLLIN, kLookForWriter);
     }
   } catch (...) {
-    if (!source->HasWriter()) throw;
-    // A writer came since the last look. It will not come again: the epoch has begun.
+    // If a writer came since the last look, it will not come again: the epoch has begun.
+    if (!FifoSource::HasWriter(claim.fd.get()) && !find_later()) throw;
     *interruption = std::current_exception();
+    return claim;
   }
-  return source;
+  MarkStarted(state, claim, wait);
+  lost_epochs_ += claim.epoch + 1 - claim.due;
+  return std::nullopt;
 }
 
 void ChannelReader::MarkStarted(const PipeState& state, const EpochClaim& claim, Wait& wait) {
@@ -159,19 +195,20 @@ void ChannelReader::MarkStarted(const PipeState& state, const EpochClaim& claim,
 }
 
 EpochClaim ChannelReader::WaitForClaim(const PipeState& state, Wait& wait) {
-  std::optional<DirectoryWatch> watch;  // most FIFOs are there at the first look
+  // The folder may be there by now.
+  if (watch_ && watch_->fd() < 0) watch_.reset();
   for (;;) {
-    if (watch) watch->Drain();
+    if (watch_) watch_->Drain();
     PipeState::Attempt attempt = state.TryClaim();
-    position_ = DescribePosition(options_.channel, attempt);
+    position_ = DescribePosition(options_.channel, attempt.epoch, attempt.path);
     if (attempt.claim) return std::move(*attempt.claim);
     wait_what_ = DescribeWait(attempt);
     if (attempt.busy) {
       wait.Poll(-1, 0, kLookBusy);
-    } else if (!watch) {
-      watch.emplace(options_.pipe_dir);  // and look again: the FIFO may have come meanwhile
+    } else if (!watch_) {
+      watch_.emplace(options_.pipe_dir);  // and look again: the FIFO may have come meanwhile
     } else {
-      wait.Poll(watch->fd(), POLLIN, kLookForPipe);
+      wait.Poll(watch_->fd(), POLLIN, watch_->fd() < 0 ? kLookForPipe : kLookForWatchedPipe);
     }
   }
 }

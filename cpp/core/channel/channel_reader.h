@@ -14,6 +14,7 @@
 #include "core/channel/pipe_state.h"
 #include "core/format/record_format.h"
 #include "core/format/record_stream.h"
+#include "core/io/directory_watch.h"
 #include "core/io/fifo_source.h"
 #include "core/io/wait.h"
 
@@ -37,13 +38,17 @@ void CheckOptions(const ChannelOptions& options);
 // epoch that is due, claims it, waits for its writer, moves the state on to the next epoch, and
 // reads. A reader that ends before there is a writer (time limit, cancellation, kill) leaves the
 // epoch to the next one; later than that the writer would see EPIPE and go on to the next epoch, so
-// this one is over.
+// this one is over. Where a reader has ended in the instant between, the next one finds out which
+// of the two it was by where the writer is.
 //
 // Not safe for use by two threads at once, but for CancelToken.
 class ChannelReader {
  public:
-  // What `context` points to must outlive the reader. Throws as CheckOptions does.
-  ChannelReader(ChannelOptions options, const WaitContext& context);
+  // What `context` points to must outlive the reader. `watch`, which must as well, is where a watch
+  // of the FIFOs' folder is found or left, for the reader of the next epoch: to end one takes the
+  // kernel some 15 ms. Throws as CheckOptions does.
+  ChannelReader(ChannelOptions options, const WaitContext& context,
+                std::optional<DirectoryWatch>* watch = nullptr);
 
   // Reads the next record into `sink`; see RecordStream::Read. Returns false at the end of the
   // epoch, then always; the FIFO is closed by then. Messages begin with channel, epoch and path.
@@ -65,6 +70,10 @@ class ChannelReader {
   // missing.
   std::optional<uint64_t> epoch() const noexcept { return epoch_; }
 
+  // How many epochs before this one were due, but lost to a reader that ended just as their writer
+  // came.
+  uint64_t lost_epochs() const noexcept { return lost_epochs_; }
+
   // Corrupt records passed over.
   uint64_t corrupted_records() const noexcept { return corrupted_records_; }
 
@@ -72,19 +81,24 @@ class ChannelReader {
   bool Next(RecordSink* sink);
   void Open();
   EpochClaim WaitForClaim(const PipeState& state, Wait& wait);
-  // Returns null if the FIFO was replaced or removed meanwhile. What ends the wait just as a writer
-  // comes goes to `interruption`, to be thrown once the epoch has begun.
-  std::unique_ptr<FifoSource> WaitForWriter(const PipeState& state, const EpochClaim& claim,
-                                            Wait& wait, std::exception_ptr* interruption);
+  // Waits for a writer at the FIFO of `claim`, or, where the state allows it, at one after it;
+  // returns the one that has it. Returns nothing if the FIFO was replaced or removed, or given up
+  // by its writer. What ends the wait just as a writer comes goes to `interruption`, to be thrown
+  // once the epoch has begun.
+  std::optional<EpochClaim> WaitForWriter(const PipeState& state, EpochClaim claim, Wait& wait,
+                                          std::exception_ptr* interruption);
   void MarkStarted(const PipeState& state, const EpochClaim& claim, Wait& wait);
 
   const ChannelOptions options_;
   const WaitContext context_;
-  std::string position_;   // "channel 'train' epoch 3 (/...)", as messages begin
-  std::string wait_what_;  // what Open() waits for just now
+  std::optional<DirectoryWatch> own_watch_;
+  std::optional<DirectoryWatch>& watch_;  // none before a FIFO had to be waited for
+  std::string position_;                  // "channel 'train' epoch 3 (/...)", as messages begin
+  std::string wait_what_;                 // what Open() waits for just now
   std::optional<uint64_t> epoch_;
   std::optional<EpochClaim> claim_;  // holds the epoch for as long as `stream_` reads it
   std::unique_ptr<RecordStream> stream_;
+  uint64_t lost_epochs_ = 0;
   uint64_t corrupted_records_ = 0;
   bool done_ = false;
 };

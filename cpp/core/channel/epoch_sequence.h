@@ -6,17 +6,35 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "core/channel/channel_reader.h"
 #include "core/format/record_reader.h"
+#include "core/io/directory_watch.h"
 #include "core/io/wait.h"
 
 namespace pipemode {
 
-// The records of several epochs of one channel, one after the other. Each epoch is read by a
-// ChannelReader; an empty one is passed over. Not safe for use by two threads at once.
+// How far the records of an EpochSequence have been read.
+struct SequencePosition {
+  uint64_t epochs = 0;          // that are over
+  uint64_t records = 0;         // read, or dropped, of the current one
+  uint64_t records_before = 0;  // likewise, of those that are over
+};
+
+// A part of the records: of all, counted from 0, those whose number leaves `index` when it is
+// divided by `count`.
+struct Shard {
+  uint64_t count = 1;
+  uint64_t index = 0;          // below `count`
+  bool across_epochs = false;  // whether to count on from epoch to epoch
+};
+
+// The records of several epochs of one channel, one after the other, or those of one shard; the
+// others are dropped with all the checks of reading. Each epoch is read by a ChannelReader; an
+// empty one is passed over. Not safe for use by two threads at once.
 class EpochSequence {
  public:
   static constexpr int64_t kEndless = -1;
@@ -25,7 +43,16 @@ class EpochSequence {
   // Throws as CheckOptions. `before_next_epoch` is called before any epoch but the first is
   // touched; it may take its time, and may throw, which leaves that epoch alone.
   EpochSequence(const ChannelOptions& options, int64_t epochs, const WaitContext& context,
-                std::function<void()> before_next_epoch = nullptr);
+                std::function<void()> before_next_epoch = nullptr, const Shard& shard = {});
+
+  // Goes on where another sequence of the same channel was, before anything is read. The records
+  // before that are dropped when the first one is asked for, out of the next epoch that nobody has
+  // read: it is taken to carry what the interrupted one carried. If it is shorter, that call throws
+  // DataLossError. Throws InvalidArgumentError if there are not so many epochs.
+  void Resume(const SequencePosition& position);
+
+  // Where the next record is.
+  const SequencePosition& position() const noexcept { return position_; }
 
   // Reads the next record into `sink`. Returns false at the end of the last epoch, then always.
   // Throws as ChannelReader::Read; after an error that ends an epoch the next call goes on to the
@@ -38,6 +65,11 @@ class EpochSequence {
   // Takes records of the current epoch that are buffered already; see RecordReader::TakeBuffered.
   void TakeBuffered(size_t max, std::vector<std::string_view>* records);
 
+  // Epochs passed over so far; see ChannelReader::lost_epochs.
+  uint64_t lost_epochs() const noexcept {
+    return lost_before_ + (reader_ == nullptr ? 0 : reader_->lost_epochs());
+  }
+
   // Corrupt records passed over so far, in all epochs.
   uint64_t corrupted_records() const noexcept {
     return corrupted_before_ + (reader_ == nullptr ? 0 : reader_->corrupted_records());
@@ -45,12 +77,21 @@ class EpochSequence {
 
  private:
   bool Next(RecordSink* sink);
+  void DropRecords();
+  // How many records of other shards come before the next one of this.
+  uint64_t ForeignRecords() const noexcept;
 
   const ChannelOptions options_;
   const WaitContext context_;
   const std::function<void()> before_next_epoch_;
+  const Shard shard_;
+  std::vector<std::string_view> taken_;  // of all shards
   int64_t epochs_left_;
+  SequencePosition position_;
+  uint64_t resume_at_ = 0;  // how many records of the first epoch to drop
   bool is_first_ = true;
+  std::optional<DirectoryWatch> watch_;
+  uint64_t lost_before_ = 0;               // before the current epoch's reader
   uint64_t corrupted_before_ = 0;          // in the epochs before the current one
   std::unique_ptr<ChannelReader> reader_;  // of the current epoch
 };

@@ -16,12 +16,42 @@ bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
 
 }  // namespace
 
+void CheckStreamOptions(const StreamOptions& options) {
+  const TextOptions& text = options.text;
+  if (options.max_record_bytes == 0) {
+    throw InvalidArgumentError("max_record_bytes must be positive");
+  }
+  if (text.repeated_header && text.skip_header_lines == 0) {
+    throw InvalidArgumentError(
+        "repeated_header needs skip_header_lines: how many lines the header has");
+  }
+  if (options.format == RecordFormat::kTextLine) return;
+  if (text.skip_header_lines > 0 || text.repeated_header || text.strip_carriage_return) {
+    throw InvalidArgumentError(
+        "skip_header_lines, repeated_header and strip_carriage_return are for record_format "
+        "'TextLine', and this one is '" +
+        std::string(FormatName(options.format)) + "'");
+  }
+}
+
 RecordFormat ParseRecordFormat(std::string_view name) {
   if (EqualsIgnoringCase(name, "RecordIO")) return RecordFormat::kRecordIo;
   if (EqualsIgnoringCase(name, "TFRecord")) return RecordFormat::kTfRecord;
   if (EqualsIgnoringCase(name, "TextLine")) return RecordFormat::kTextLine;
   throw InvalidArgumentError("record_format '" + std::string(name) +
                              "' is not one of 'RecordIO', 'TFRecord', 'TextLine'");
+}
+
+const char* FormatName(RecordFormat format) {
+  switch (format) {
+    case RecordFormat::kTfRecord:
+      return "TFRecord";
+    case RecordFormat::kTextLine:
+      return "TextLine";
+    case RecordFormat::kRecordIo:
+      break;
+  }
+  return "RecordIO";
 }
 
 Compression ParseCompression(std::string_view name) {

@@ -21,20 +21,37 @@ enum class RecordIoParts {
 
 inline constexpr uint64_t kDefaultMaxRecordBytes = uint64_t{1} << 30;
 
+// What TextLine takes for a record.
+struct TextOptions {
+  // How many lines at the beginning of the stream are dropped.
+  uint64_t skip_header_lines = 0;
+  // Whether lines equal to one of those are dropped wherever they come again.
+  bool repeated_header = false;
+  // Whether '\r' at the end of a line is dropped, too.
+  bool strip_carriage_return = false;
+};
+
 struct StreamOptions {
   RecordFormat format = RecordFormat::kRecordIo;
   Compression compression = Compression::kNone;
   RecordIoParts recordio_parts = RecordIoParts::kJoined;
+  TextOptions text;
   // A longer record is an error.
   uint64_t max_record_bytes = kDefaultMaxRecordBytes;
   // How many records in a row may fail their payload CRC and be dropped before that is an error.
   uint64_t max_corrupted_records_to_skip = 0;
 };
 
+// Throws InvalidArgumentError if an option makes no sense, or none for the format.
+void CheckStreamOptions(const StreamOptions& options);
+
 // Names compare without case. Each throws InvalidArgumentError that lists the names there are.
 RecordFormat ParseRecordFormat(std::string_view name);    // "RecordIO", "TFRecord", "TextLine"
 Compression ParseCompression(std::string_view name);      // "" or "NONE", "GZIP", "ZLIB"
 RecordIoParts ParseRecordIoParts(std::string_view name);  // "joined", "dmlc"
+
+// The name of `format`, spelled as above.
+const char* FormatName(RecordFormat format);
 
 }  // namespace pipemode
 

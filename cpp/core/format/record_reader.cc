@@ -13,6 +13,8 @@
 namespace pipemode {
 namespace {
 
+// From here on a copy costs more than a system call.
+constexpr size_t kLongBytes = size_t{16} << 10;
 // The first step of a long payload; each further one doubles what there is.
 constexpr size_t kFirstStepBytes = size_t{1} << 20;
 // Read and checked at a time, small enough to be still in cache for the CRC.
@@ -21,7 +23,9 @@ constexpr size_t kPieceBytes = size_t{256} << 10;
 }  // namespace
 
 RecordReader::RecordReader(BufferedReader* input, uint64_t max_record_bytes)
-    : input_(*input), max_record_bytes_(max_record_bytes) {
+    : input_(*input),
+      max_record_bytes_(max_record_bytes),
+      long_bytes_(std::min(kLongBytes, input->capacity() / 4)) {
   assert(input->capacity() >= kMinInputBytes);
 }
 
@@ -46,7 +50,8 @@ void RecordReader::MovePayload(RecordSink* sink, size_t offset, size_t size, uin
       input_.Consume(count);
     } else {
       if (done == allocated) {
-        allocated += std::min(size - done, std::max(done, kFirstStepBytes));
+        const size_t at_hand = sink->capacity() - std::min(sink->capacity(), offset + done);
+        allocated += std::min(size - done, std::max({done, kFirstStepBytes, at_hand}));
         payload = sink->Resize(offset + allocated) + offset;
       }
       piece = payload + done;
@@ -86,7 +91,7 @@ std::unique_ptr<RecordReader> MakeRecordReader(const StreamOptions& options,
     case RecordFormat::kTfRecord:
       return std::make_unique<TFRecordReader>(input, options.max_record_bytes);
     case RecordFormat::kTextLine:
-      return std::make_unique<TextLineReader>(input, options.max_record_bytes);
+      return std::make_unique<TextLineReader>(input, options.max_record_bytes, options.text);
     case RecordFormat::kRecordIo:
       break;
   }

@@ -23,6 +23,9 @@ class RecordSink {
   // far stay. Called once for most records, more often, with growing sizes, for one that is longer
   // than what is buffered.
   virtual char* Resize(size_t size) = 0;
+
+  // Up to which size Resize allocates nothing.
+  virtual size_t capacity() const { return 0; }
 };
 
 // Takes records out of a byte stream, one after the other. Not safe for use by two threads at once.
@@ -68,6 +71,10 @@ class RecordReader {
   void BeginParts() noexcept { half_read_ = true; }
   void EndParts() noexcept { half_read_ = false; }
 
+  // Whether a payload of `size` bytes is worth a read of its own rather than a copy out of the
+  // buffer, or does not fit in there.
+  bool IsLong(size_t size) const noexcept { return size > long_bytes_; }
+
   // Moves `size` payload bytes from the input to sink[offset], past the buffer, in steps that grow
   // with what really arrives; drops them if `sink` is null. Extends `crc` by them unless it is
   // null.
@@ -86,6 +93,7 @@ class RecordReader {
 
  private:
   const uint64_t max_record_bytes_;
+  const size_t long_bytes_;
   uint64_t record_offset_ = 0;
   bool half_read_ = false;
 };

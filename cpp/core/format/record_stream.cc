@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/format/record_stream.h"
 
+#include <new>
 #include <utility>
 
 #include "core/io/inflate_source.h"
@@ -56,6 +57,10 @@ bool RecordStream::Next(RecordSink* sink) {
     } catch (PipeError& error) {
       ended_ = true;
       AddPosition(error);
+      throw;
+    } catch (const std::bad_alloc&) {
+      // The record is consumed, at least in part: to go on would be to leave it out silently.
+      ended_ = true;
       throw;
     }
   }

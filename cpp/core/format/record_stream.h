@@ -26,8 +26,8 @@ class RecordStream {
   //
   // Throws CorruptRecordError for a corrupt record that is more than max_corrupted_records_to_skip
   // in a row; the next call goes on after it. After CancelledError the call may be repeated. After
-  // any other PipeError the stream is at its end: the next call returns false. Each message begins
-  // with the record's number, from 0, and byte offset.
+  // any other PipeError, and after bad_alloc, the stream is at its end: the next call returns
+  // false. Each message begins with the record's number, from 0, and byte offset.
   bool Read(RecordSink& sink);
 
   // Drops the next record, with all the checks of Read.

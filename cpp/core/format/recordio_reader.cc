@@ -101,8 +101,7 @@ void RecordIOReader::NextParts(RecordSink* sink, size_t size) {
 
 void RecordIOReader::NextPart(RecordSink* sink, size_t offset, size_t length) {
   const size_t padding = PadToFour(length) - length;
-  // Up to a quarter of the buffer a copy out of it is cheaper than the extra reads.
-  if (length > input_.capacity() / 4) {
+  if (IsLong(length)) {
     BeginParts();
     input_.Consume(kRecordIoHeaderBytes);
     MovePayload(sink, offset, length, nullptr);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/format/text_line_reader.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "core/base/error.h"
@@ -8,6 +9,47 @@
 namespace pipemode {
 
 bool TextLineReader::Next(RecordSink* sink) {
+  if (header_lines_left_ > 0 && !SkipHeader()) return false;
+  for (;;) {
+    bool is_header = false;
+    if (!NextLine(sink, &is_header)) return false;
+    if (!is_header) return true;
+  }
+}
+
+// Returns false if the stream ends there. After CancelledError it may be called again.
+bool TextLineReader::SkipHeader() {
+  for (; header_lines_left_ > 0; --header_lines_left_) {
+    if (!options_.repeated_header) {
+      bool is_header = false;
+      if (!NextLine(nullptr, &is_header)) return false;
+      continue;
+    }
+    BeginRecord();
+    size_t length = 0;
+    bool complete = false;
+    while (!complete) {
+      const std::string_view buffered = input_.buffered();
+      const size_t newline = buffered.find('\n', length);
+      complete = newline != std::string_view::npos;
+      length = complete ? newline : buffered.size();
+      if (complete) break;
+      if (length == input_.capacity()) {
+        throw DataLossError("a header line is longer than " + std::to_string(length) +
+                            " bytes, too long to be recognised by repeated_header");
+      }
+      if (!input_.Fill(length + 1)) break;
+    }
+    if (!complete && length == 0) return false;
+    if (LooksLikeGzip()) ThrowGzip();
+    CheckSize(length);
+    header_.emplace_back(Stripped(input_.buffered().substr(0, length)));
+    input_.Consume(length + (complete ? 1 : 0));
+  }
+  return true;
+}
+
+bool TextLineReader::NextLine(RecordSink* sink, bool* is_header) {
   BeginRecord();
   size_t size = 0;     // bytes of the line that are in the sink already
   size_t scanned = 0;  // buffered bytes known to hold no newline
@@ -26,38 +68,61 @@ bool TextLineReader::Next(RecordSink* sink) {
       if (size == 0 && length == 0) return false;
       complete = true;  // the last line, without a newline
     }
-    if (size == 0 && LooksLikeGzip()) {
-      throw DataLossError("the stream begins like gzip: pass compression_type='GZIP'");
+    if (size == 0 && LooksLikeGzip()) ThrowGzip();
+    // Of a line in pieces, '\r' at the end of a piece waits in the buffer for what comes next.
+    const std::string_view piece = Stripped(input_.buffered().substr(0, length));
+    *is_header = size == 0 && complete && IsHeader(piece);
+    if (!*is_header) {
+      CheckSize(uint64_t{size} + piece.size());
+      if (sink != nullptr) {
+        std::memcpy(sink->Resize(size + piece.size()) + size, piece.data(), piece.size());
+      }
     }
-    CheckSize(uint64_t{size} + length);
-    if (sink != nullptr) {
-      std::memcpy(sink->Resize(size + length) + size, input_.buffered().data(), length);
-    }
-    input_.Consume(length + (newline != nullptr ? 1 : 0));
-    size += length;
-    scanned = 0;
+    size += piece.size();
     if (complete) {
+      input_.Consume(length + (newline != nullptr ? 1 : 0));
       EndParts();
       return true;
     }
+    input_.Consume(piece.size());
+    scanned = length - piece.size();
     BeginParts();
   }
 }
 
 void TextLineReader::TakeBuffered(size_t max, std::vector<std::string_view>* records) {
   const std::string_view buffered = input_.buffered();
-  if (LooksLikeGzip()) return;
+  if (header_lines_left_ > 0 || LooksLikeGzip()) return;
   size_t at = 0;
-  for (; max > 0 && at < buffered.size(); --max) {
-    const char* const line = buffered.data() + at;
-    const void* const newline = std::memchr(line, '\n', buffered.size() - at);
+  while (max > 0 && at < buffered.size()) {
+    const char* const begin = buffered.data() + at;
+    const void* const newline = std::memchr(begin, '\n', buffered.size() - at);
     if (newline == nullptr) break;
-    const auto length = static_cast<size_t>(static_cast<const char*>(newline) - line);
-    if (!MayTake(length)) break;
-    records->emplace_back(line, length);
+    const auto length = static_cast<size_t>(static_cast<const char*>(newline) - begin);
+    const std::string_view line = Stripped({begin, length});
+    if (!IsHeader(line)) {
+      if (!MayTake(line.size())) break;
+      records->push_back(line);
+      --max;
+    }
     at += length + 1;
   }
   input_.Consume(at);
+}
+
+bool TextLineReader::IsHeader(std::string_view line) const {
+  return !header_.empty() && std::find(header_.begin(), header_.end(), line) != header_.end();
+}
+
+std::string_view TextLineReader::Stripped(std::string_view line) const {
+  if (options_.strip_carriage_return && !line.empty() && line.back() == '\r') {
+    line.remove_suffix(1);
+  }
+  return line;
+}
+
+void TextLineReader::ThrowGzip() {
+  throw DataLossError("the stream begins like gzip: pass compression_type='GZIP'");
 }
 
 }  // namespace pipemode

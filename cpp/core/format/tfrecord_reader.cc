@@ -33,8 +33,7 @@ bool TFRecordReader::Next(RecordSink* sink) {
   }
   CheckSize(length64);
   const size_t length = length64;
-  // Up to a quarter of the buffer a copy out of it is cheaper than the extra reads.
-  if (length > input_.capacity() / 4) {
+  if (IsLong(length)) {
     NextLong(sink, length);
     return true;
   }

@@ -50,7 +50,8 @@ void FifoChannelWriter::BeginEpoch() {
   Wait wait(context_, kNoLimit, what);
   std::chrono::microseconds delay = kFirstLookForReader;
   for (;;) {
-    UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
+    ForkGuardedFd fd(
+        [this] { return ::open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY); });
     if (fd) {
       fd_ = std::move(fd);
       break;

@@ -12,7 +12,7 @@
 #include <string>
 #include <string_view>
 
-#include "core/base/unique_fd.h"
+#include "core/base/fork_guarded_fd.h"
 #include "core/io/wait.h"
 
 namespace pipemode {
@@ -72,7 +72,7 @@ class FifoChannelWriter {
   const WaitContext context_;
   uint64_t epoch_;
   std::string path_;
-  UniqueFd fd_;
+  ForkGuardedFd fd_;
   uint64_t written_ = 0;
   bool reader_closed_ = false;
   bool over_ = false;

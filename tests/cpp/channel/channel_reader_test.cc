@@ -562,6 +562,224 @@ TEST_F(ChannelReaderTest, AKilledReaderEndsTheEpoch) {
   EXPECT_EQ(State(), "1");
 }
 
+// Joined even if the test ends by an exception.
+class JoiningThread {
+ public:
+  explicit JoiningThread(std::function<void()> body) : thread_(std::move(body)) {}
+  JoiningThread(const JoiningThread&) = delete;
+  JoiningThread& operator=(const JoiningThread&) = delete;
+  ~JoiningThread() { thread_.join(); }
+
+ private:
+  std::thread thread_;
+};
+
+// A reader that is killed in the instant in which its writer comes: the state still names the
+// epoch, but the service has done with it.
+
+class LostEpochTest : public ChannelReaderTest {
+ protected:
+  // Has a process open the FIFO, a writer come, and the process killed.
+  void LoseEpoch(uint64_t epoch) const {
+    MakeFifo(FifoPath(epoch));
+    const ProcessEvent opened;
+    Child child([&]() -> std::string {
+      const PipeState state(state_dir_, folder_.path(), "train");
+      const PipeState::Attempt due = state.TryClaim();
+      if (!due.claim) return "no claim";
+      std::vector<EpochClaim> later;
+      state.TryClaimLater(*due.claim, &later);
+      if (due.claim->epoch + later.size() < epoch) return "not so far";
+      opened.Set();
+      ::pause();
+      return "";
+    });
+    ASSERT_TRUE(opened.Wait());
+    const UniqueFd writer = OpenWriter(epoch);
+    child.Signal(SIGKILL);
+    ASSERT_EQ(child.Result(), "killed by signal 9");
+    ASSERT_FALSE(WriteAll(writer.get(), "data"));
+    ASSERT_EQ(State(), "");
+  }
+};
+
+TEST_F(LostEpochTest, TheNextReaderGoesToTheWriter) {
+  LoseEpoch(0);
+  MakeFifo(FifoPath(1));
+  FifoServer server(FifoPath(1), Encode(TfRecord(), {"second"}).bytes);
+  ChannelReader reader = Reader();
+  EXPECT_EQ(ReadAllRecords(reader), Records{"second"});
+  EXPECT_EQ(reader.epoch(), 1U);
+  EXPECT_EQ(reader.lost_epochs(), 1U);
+  EXPECT_EQ(State(), "2");
+}
+
+TEST_F(LostEpochTest, AlsoIfItsFifoComesLater) {
+  LoseEpoch(0);
+  Event waits;
+  BlockObserver observer([&] { waits.Set(); });
+  const JoiningThread service([&] {
+    ASSERT_TRUE(waits.Wait());
+    MakeFifo(FifoPath(1));
+    WriteAll(OpenWriter(1).get(), Encode(TfRecord(), {"second"}).bytes);
+  });
+  ChannelReader reader(Options(), {&cancel_, &observer});
+  EXPECT_EQ(ReadAllRecords(reader), Records{"second"});
+  EXPECT_EQ(State(), "2");
+}
+
+TEST_F(LostEpochTest, AlsoIfTheServiceHasRemovedTheLostFifo) {
+  LoseEpoch(0);
+  std::filesystem::remove(FifoPath(0));
+  MakeFifo(FifoPath(1));
+  FifoServer server(FifoPath(1), Encode(TfRecord(), {"second"}).bytes);
+  ChannelReader reader = Reader();
+  EXPECT_EQ(ReadAllRecords(reader), Records{"second"});
+  EXPECT_EQ(reader.lost_epochs(), 1U);
+  EXPECT_EQ(State(), "2");
+}
+
+TEST_F(LostEpochTest, AFifoThatComesBackIsReadFirst) {
+  LoseEpoch(0);
+  std::filesystem::remove(FifoPath(0));
+  MakeFifo(FifoPath(1));
+  Event waits;
+  BlockObserver observer([&] { waits.Set(); });
+  const JoiningThread service([&] {
+    ASSERT_TRUE(waits.Wait());
+    MakeFifo(FifoPath(0));
+    WriteAll(OpenWriter(0).get(), Encode(TfRecord(), {"first"}).bytes);
+  });
+  ChannelReader reader(Options(), {&cancel_, &observer});
+  EXPECT_EQ(ReadAllRecords(reader), Records{"first"});
+  EXPECT_EQ(State(), "1");
+}
+
+TEST_F(LostEpochTest, SeveralInARow) {
+  for (const uint64_t epoch : {0, 1, 2}) LoseEpoch(epoch);
+  MakeFifo(FifoPath(3));
+  FifoServer server(FifoPath(3), Encode(TfRecord(), {"fourth"}).bytes);
+  ChannelReader reader = Reader();
+  EXPECT_EQ(ReadAllRecords(reader), Records{"fourth"});
+  EXPECT_EQ(reader.lost_epochs(), 3U);
+  EXPECT_EQ(State(), "4");
+  MakeFifo(FifoPath(4));
+  FifoServer next_server(FifoPath(4), Encode(TfRecord(), {"fifth"}).bytes);
+  ChannelReader next = Reader();
+  EXPECT_EQ(ReadAllRecords(next), Records{"fifth"});
+  EXPECT_EQ(next.lost_epochs(), 0U);
+}
+
+// The writer still has the FIFO open when the next reader comes.
+class UnnoticedKillTest : public LostEpochTest {
+ protected:
+  // A process opens FIFO 0 and is killed when `bytes` have been written there.
+  UniqueFd BeginEpoch(const std::string& bytes) const {
+    MakeFifo(FifoPath(0));
+    const ProcessEvent opened;
+    Child child([&]() -> std::string {
+      const PipeState::Attempt attempt = PipeState(state_dir_, folder_.path(), "train").TryClaim();
+      if (!attempt.claim) return "no claim";
+      opened.Set();
+      ::pause();
+      return "";
+    });
+    EXPECT_TRUE(opened.Wait());
+    UniqueFd writer = OpenWriter(0);
+    EXPECT_TRUE(WriteAll(writer.get(), bytes));
+    child.Signal(SIGKILL);
+    EXPECT_EQ(child.Result(), "killed by signal 9");
+    return writer;
+  }
+};
+
+TEST_F(UnnoticedKillTest, WhatAWriterLeftThatNoticedIsNoEpoch) {
+  for (const std::string& left : {std::string(), Encode(TfRecord(), {"first"}).bytes}) {
+    UniqueFd writer = BeginEpoch(left);
+    Event waits;
+    BlockObserver observer([&] { waits.Set(); });
+    const JoiningThread service([&] {
+      EXPECT_TRUE(waits.Wait());
+      writer.Reset();
+      MakeFifo(FifoPath(1));
+      WriteAll(OpenWriter(1).get(), Encode(TfRecord(), {"second"}).bytes);
+    });
+    ChannelReader reader(Options(), {&cancel_, &observer});
+    EXPECT_EQ(ReadAllRecords(reader), Records{"second"});
+    EXPECT_EQ(reader.lost_epochs(), 1U);
+    EXPECT_EQ(reader.epoch(), 1U);
+    EXPECT_EQ(State(), "2");
+    std::filesystem::remove_all(state_dir_);
+    for (const uint64_t epoch : {0, 1}) std::filesystem::remove(FifoPath(epoch));
+  }
+}
+
+TEST_F(UnnoticedKillTest, AWriterThatGoesOnIsRead) {
+  const std::string bytes = Encode(TfRecord(), {"one", "two", "three"}).bytes;
+  for (const size_t left : {size_t{0}, size_t{19}, bytes.size() - 1}) {
+    UniqueFd writer = BeginEpoch(bytes.substr(0, left));
+    Event waits;
+    BlockObserver observer([&] { waits.Set(); });
+    const JoiningThread service([&] {
+      EXPECT_TRUE(waits.Wait());
+      EXPECT_TRUE(WriteAll(writer.get(), bytes.substr(left)));
+      writer.Reset();
+    });
+    ChannelReader reader(Options(), {&cancel_, &observer});
+    EXPECT_EQ(ReadAllRecords(reader), (Records{"one", "two", "three"}));
+    EXPECT_EQ(reader.lost_epochs(), 0U);
+    EXPECT_EQ(State(), "1");
+    std::filesystem::remove_all(state_dir_);
+    std::filesystem::remove(FifoPath(0));
+  }
+}
+
+TEST_F(UnnoticedKillTest, SoIsOneThatIsSlow) {
+  const std::string bytes = Encode(TfRecord(), {"one", "two"}).bytes;
+  UniqueFd writer = BeginEpoch(bytes.substr(0, 19));
+  ChannelReader reader = Reader();
+  StringSink sink;
+  ASSERT_TRUE(reader.Read(sink));  // without another byte
+  EXPECT_EQ(sink.record(), "one");
+  ASSERT_TRUE(WriteAll(writer.get(), bytes.substr(19)));
+  writer.Reset();
+  EXPECT_EQ(ReadAllRecords(reader), Records{"two"});
+}
+
+TEST_F(LostEpochTest, OneThatIsNotLostIsRead) {
+  // The reader before gave up; its writer is late. A service may have made the next FIFO already.
+  MakeFifo(FifoPath(0));
+  MakeFifo(FifoPath(1));
+  ASSERT_TRUE(PipeState(state_dir_, folder_.path(), "train").TryClaim().claim);
+  const std::string record(2 << 20, 'x');  // more than a pipe holds
+  Event waits;
+  BlockObserver observer([&] { waits.Set(); });
+  const JoiningThread service([&] {
+    ASSERT_TRUE(waits.Wait());
+    WriteAll(OpenWriter(0).get(), Encode(TfRecord(), {record}).bytes);
+    WriteAll(OpenWriter(1).get(), Encode(TfRecord(), {"second"}).bytes);
+  });
+  ChannelReader reader(Options(), {&cancel_, &observer});
+  EXPECT_EQ(ReadAllRecords(reader), Records{record});
+  EXPECT_EQ(reader.lost_epochs(), 0U);
+  EXPECT_EQ(State(), "1");
+  ChannelReader next = Reader();
+  EXPECT_EQ(ReadAllRecords(next), Records{"second"});
+}
+
+TEST_F(LostEpochTest, TheDeadlineNamesTheEpochThatIsDue) {
+  LoseEpoch(0);
+  MakeFifo(FifoPath(1));
+  ChannelOptions options = Options();
+  options.open_timeout = milliseconds(100);
+  ChannelReader reader(options, context_);
+  StringSink sink;
+  EXPECT_THAT([&] { reader.Read(sink); },
+              ThrowsMessage<DeadlineExceededError>(
+                  AllOf(StartsWith(Position(0)), HasSubstr("a writer to open FIFO"))));
+  EXPECT_EQ(State(), "");
+}
+
 // Reading.
 
 TEST_F(ChannelReaderTest, SilenceIsADeadlineAndEndsTheEpoch) {

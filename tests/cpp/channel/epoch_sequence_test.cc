@@ -4,14 +4,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
 #include <fstream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/error.h"
 #include "core/channel/pipe_state.h"
 #include "core/io/cancel_token.h"
+#include "testing/random.h"
 #include "testing/record_formats.h"
 #include "testing/string_sink.h"
 #include "testing/temp_dir.h"
@@ -21,6 +26,7 @@ namespace {
 
 using ::pipemode::testing::AllFormats;
 using ::pipemode::testing::Encode;
+using ::pipemode::testing::Random;
 using ::pipemode::testing::Records;
 using ::pipemode::testing::StringSink;
 using ::pipemode::testing::TempDir;
@@ -143,6 +149,163 @@ TEST_F(EpochSequenceTest, AsksBeforeItTouchesAFurtherEpoch) {
   ASSERT_TRUE(sequence.Read(sink));
   EXPECT_FALSE(sequence.Read(sink));
   EXPECT_THAT(asked, ElementsAre(1U, 2U, 2U));
+}
+
+TEST_F(EpochSequenceTest, TellsThePosition) {
+  WriteEpoch(0, Bytes({"a", "b"}));
+  WriteEpoch(1, Bytes({"c"}));
+  EpochSequence sequence(options_, 2, {&cancel_});
+  StringSink sink;
+  std::vector<std::pair<uint64_t, uint64_t>> positions;
+  do {
+    positions.emplace_back(sequence.position().epochs, sequence.position().records);
+  } while (sequence.Read(sink));
+  positions.emplace_back(sequence.position().epochs, sequence.position().records);
+  using Position = std::pair<uint64_t, uint64_t>;
+  EXPECT_THAT(positions, ElementsAre(Position(0, 0), Position(0, 1), Position(0, 2), Position(1, 1),
+                                     Position(2, 0)));
+}
+
+TEST_F(EpochSequenceTest, TakenAndSkippedRecordsCount) {
+  WriteEpoch(0, Bytes({"a", "b", "c", "d", "e"}));
+  EpochSequence sequence(options_, 1, {&cancel_});
+  ASSERT_TRUE(sequence.Skip());
+  std::vector<std::string_view> views;
+  sequence.TakeBuffered(2, &views);
+  EXPECT_THAT(views, ElementsAre("b", "c"));
+  EXPECT_EQ(sequence.position().records, 3U);
+}
+
+TEST_F(EpochSequenceTest, ResumesInTheEpochThatIsDue) {
+  WriteEpoch(0, Bytes({"a", "b", "c"}));
+  WriteEpoch(1, Bytes({"d"}));
+  EpochSequence sequence(options_, 5, {&cancel_});
+  sequence.Resume({3, 2});
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("c", "d"));
+  EXPECT_EQ(sequence.position().epochs, 5U);
+}
+
+TEST_F(EpochSequenceTest, ResumesBehindTheLastRecord) {
+  WriteEpoch(0, Bytes({"a", "b"}));
+  WriteEpoch(1, Bytes({"c"}));
+  EpochSequence sequence(options_, 2, {&cancel_});
+  sequence.Resume({0, 2});
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("c"));
+}
+
+TEST_F(EpochSequenceTest, NothingIsTakenBeforeThePosition) {
+  WriteEpoch(0, Bytes({"a", "b", "c"}));
+  EpochSequence sequence(options_, 1, {&cancel_});
+  sequence.Resume({0, 1});
+  std::vector<std::string_view> views;
+  sequence.TakeBuffered(9, &views);
+  EXPECT_TRUE(views.empty());
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("b", "c"));
+}
+
+TEST_F(EpochSequenceTest, CannotResumeBehindTheEnd) {
+  EpochSequence sequence(options_, 2, {&cancel_});
+  EXPECT_THROW(sequence.Resume({2, 1}), InvalidArgumentError);
+  EXPECT_THROW(sequence.Resume({3, 0}), InvalidArgumentError);
+  sequence.Resume({2, 0});
+  EXPECT_THAT(ReadAll(sequence), ElementsAre());
+  EXPECT_EQ(NextEpoch(), 0U);
+}
+
+TEST_F(EpochSequenceTest, AnEpochShorterThanThePositionIsAnErrorAndIsOver) {
+  WriteEpoch(0, Bytes({"a", "b"}));
+  WriteEpoch(1, Bytes({"c"}));
+  EpochSequence sequence(options_, 2, {&cancel_});
+  sequence.Resume({0, 3});
+  StringSink sink;
+  EXPECT_THROW(sequence.Read(sink), DataLossError);
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("c"));
+}
+
+TEST_F(EpochSequenceTest, CorruptRecordsBeforeThePositionAreNoErrorAgain) {
+  std::string bytes = Bytes({"a", "b", "c", "d"});
+  bytes[bytes.size() / 4 + 12] ^= 1;  // the payload of "b"
+  WriteEpoch(0, bytes);
+  EpochSequence sequence(options_, 1, {&cancel_});
+  sequence.Resume({0, 2});  // "a" and "c"
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("d"));
+}
+
+// The records of a shard, by Read, Skip and TakeBuffered in any order; "" for one that was skipped.
+std::vector<std::string> ReadShard(EpochSequence& sequence, Random& random) {
+  std::vector<std::string> records;
+  std::vector<std::string_view> views;
+  StringSink sink;
+  for (;;) {
+    views.clear();
+    sequence.TakeBuffered(random.Below(4), &views);
+    records.insert(records.end(), views.begin(), views.end());
+    if (random.OneIn(3)) {
+      if (!sequence.Skip()) return records;
+      records.emplace_back();
+    } else {
+      if (!sequence.Read(sink)) return records;
+      records.push_back(sink.record());
+    }
+  }
+}
+
+TEST_F(EpochSequenceTest, AShardHasEveryNthRecord) {
+  Random random(7);
+  for (int round = 0, epoch = 0; round < 100; ++round) {
+    Shard shard;
+    shard.count = 1 + random.Below(5);
+    shard.index = random.Below(shard.count);
+    shard.across_epochs = random.OneIn(2);
+    const int epochs = static_cast<int>(1 + random.Below(3));
+    std::vector<std::string> expected;
+    uint64_t number = 0;
+    for (int i = 0; i < epochs; ++i) {
+      if (!shard.across_epochs) number = 0;
+      std::vector<std::string> records(random.Below(20));
+      for (std::string& record : records) {
+        record = std::to_string(random.Below(1000));
+        if (number++ % shard.count == shard.index) expected.push_back(record);
+      }
+      WriteEpoch(epoch++, Bytes(records));
+    }
+    EpochSequence sequence(options_, epochs, context_, nullptr, shard);
+    const std::vector<std::string> records = ReadShard(sequence, random);
+    ASSERT_EQ(records.size(), expected.size()) << "round " << round;
+    for (size_t i = 0; i < records.size(); ++i) {
+      ASSERT_TRUE(records[i].empty() || records[i] == expected[i]) << "round " << round;
+    }
+  }
+}
+
+TEST_F(EpochSequenceTest, AShardResumesWhereItWas) {
+  for (const bool across_epochs : {false, true}) {
+    for (uint64_t read = 0; read <= 6; ++read) {
+      const uint64_t first = NextEpoch();
+      for (uint64_t epoch = first; epoch < first + 4; ++epoch) {
+        WriteEpoch(static_cast<int>(epoch), Bytes({"a", "b", "c", "d", "e", "f", "g"}));
+      }
+      const Shard shard{3, 1, across_epochs};
+      StringSink sink;
+      SequencePosition position;
+      {
+        EpochSequence sequence(options_, 2, context_, nullptr, shard);
+        for (uint64_t i = 0; i < read; ++i) {
+          if (!sequence.Read(sink)) break;
+        }
+        position = sequence.position();
+      }
+      EpochSequence sequence(options_, 2, context_, nullptr, shard);
+      sequence.Resume(position);
+      std::vector<std::string> expected = across_epochs
+                                              ? std::vector<std::string>{"b", "e", "a", "d", "g"}
+                                              : std::vector<std::string>{"b", "e", "b", "e"};
+      expected.erase(expected.begin(),
+                     expected.begin() +
+                         static_cast<std::ptrdiff_t>(std::min<uint64_t>(read, expected.size())));
+      EXPECT_EQ(ReadAll(sequence), expected) << read << " read, across epochs: " << across_epochs;
+    }
+  }
 }
 
 }  // namespace

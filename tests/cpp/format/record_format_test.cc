@@ -51,5 +51,34 @@ TEST(RecordFormatTest, OtherNamesAreRefusedWithTheGoodOnes) {
               ThrowsMessage<InvalidArgumentError>(HasSubstr("'joined', 'dmlc'")));
 }
 
+TEST(RecordFormatTest, NamesOfFormatsParse) {
+  for (const auto format :
+       {RecordFormat::kRecordIo, RecordFormat::kTfRecord, RecordFormat::kTextLine}) {
+    EXPECT_EQ(ParseRecordFormat(FormatName(format)), format);
+  }
+}
+
+TEST(RecordFormatTest, TextOptionsAreForTextOnly) {
+  for (const auto format :
+       {RecordFormat::kRecordIo, RecordFormat::kTfRecord, RecordFormat::kTextLine}) {
+    for (const TextOptions& text :
+         {TextOptions{1, false, false}, TextOptions{1, true, false}, TextOptions{0, false, true}}) {
+      StreamOptions options;
+      options.format = format;
+      CheckStreamOptions(options);
+      options.text = text;
+      if (format == RecordFormat::kTextLine) {
+        CheckStreamOptions(options);
+      } else {
+        EXPECT_THROW(CheckStreamOptions(options), InvalidArgumentError);
+      }
+    }
+  }
+  StreamOptions options;
+  options.format = RecordFormat::kTextLine;
+  options.text.repeated_header = true;
+  EXPECT_THROW(CheckStreamOptions(options), InvalidArgumentError);
+}
+
 }  // namespace
 }  // namespace pipemode

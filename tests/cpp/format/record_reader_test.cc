@@ -139,6 +139,7 @@ TEST_P(RecordReaderTest, RandomRecordsComeBackInRandomChunks) {
     FakeScript script;
     script.chunks.clear();
     for (int i = 0; i < 5; ++i) script.chunks.push_back(1 + random.Below(1 + random.Below(500)));
+    script.scatters = random.OneIn(2);
     const size_t skip_one_in = random.Below(4);
     const size_t capacity = kSmallestCapacity + random.Below(300);
     const ReadOutcome outcome =
@@ -155,15 +156,18 @@ TEST_P(RecordReaderTest, LargeRecordsComeBack) {
   if (format.name == "RecordIOInParts") format.encoder.recordio_max_part_bytes = 1'000'003;
   Records records;
   for (const size_t size :
-       {kCapacity / 4 - 1, kCapacity / 4, kCapacity / 4 + 1, kCapacity - 1, kCapacity,
-        kCapacity + 1, size_t{7}, size_t{0}, size_t{5} * kCapacity + 17}) {
+       {size_t{16} << 10, (size_t{16} << 10) + 1, kCapacity / 4, kCapacity - 1, kCapacity,
+        kCapacity + 1, size_t{7}, size_t{0}, size_t{5} * kCapacity + 17, size_t{100'000}}) {
     records.push_back(RandomRecord(format, size, random));
   }
   const std::string bytes = Encode(format, records).bytes;
-  for (const size_t chunk : {size_t{65'536}, SIZE_MAX}) {
-    const ReadOutcome outcome = ReadRecords(MakeSource(bytes, chunk), format.options());
-    ASSERT_EQ(outcome.error, "") << chunk;
-    ASSERT_TRUE(outcome.records == records) << chunk;
+  for (const bool scatters : {false, true}) {
+    FakeScript script;
+    script.chunks = {scatters ? SIZE_MAX : size_t{65'536}};
+    script.scatters = scatters;
+    const ReadOutcome outcome = ReadRecords(MakeSource(bytes, script), format.options());
+    ASSERT_EQ(outcome.error, "") << scatters;
+    ASSERT_TRUE(outcome.records == records) << scatters;
   }
   const ReadOutcome skipped = ReadRecords(MakeSource(bytes), format.options(), kCapacity, 2);
   ASSERT_EQ(skipped.error, "");

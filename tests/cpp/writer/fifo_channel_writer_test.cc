@@ -58,7 +58,7 @@ class FifoChannelWriterTest : public ::testing::Test {
   // Opens the FIFO of an epoch as soon as it is there.
   FifoSource Reader(uint64_t epoch) {
     const Clock::time_point limit = Clock::now() + kPatience;
-    UniqueFd fd;
+    ForkGuardedFd fd;
     while (!(fd = FifoSource::Open(FifoPath(epoch))) && Clock::now() < limit) {
       std::this_thread::yield();
     }
@@ -345,7 +345,7 @@ TEST_F(FifoChannelWriterTest, StallsUntilTheReaderLeaves) {
       done.Set();
     });
     {
-      UniqueFd fd;
+      ForkGuardedFd fd;
       while (!(fd = FifoSource::Open(FifoPath(at)))) std::this_thread::yield();
       FifoSource source(std::move(fd), FifoPath(at), milliseconds(100), {&reader_cancel_});
       std::string read;
