@@ -16,6 +16,7 @@ namespace pipemode::python {
 
 void BindReaders(pybind11::module_& module);
 void BindWriters(pybind11::module_& module);
+void BindBatchEncoders(pybind11::module_& module);
 
 // Signed on the Python side, so that a negative number gets a message that says what is wrong with
 // it.

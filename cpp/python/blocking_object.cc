@@ -2,6 +2,7 @@
 #include "python/blocking_object.h"
 
 #include <pybind11/pybind11.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -20,7 +21,8 @@ constexpr std::chrono::milliseconds kCheckSignals{20};
 constexpr std::chrono::milliseconds kFirstLookForLock{1};
 constexpr std::chrono::milliseconds kLastLookForLock{16};
 
-bool IsMainThread() { return ::gettid() == ::getpid(); }
+// glibc has a function for it only since 2.30.
+bool IsMainThread() { return ::syscall(SYS_gettid) == ::getpid(); }
 
 }  // namespace
 

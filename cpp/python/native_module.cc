@@ -12,4 +12,5 @@ PYBIND11_MODULE(_native, module) {
   pipemode::python::RegisterErrors(module);
   pipemode::python::BindReaders(module);
   pipemode::python::BindWriters(module);
+  pipemode::python::BindBatchEncoders(module);
 }

@@ -3,9 +3,11 @@
 #include <pybind11/stl.h>
 #include <pybind11/stl/filesystem.h>
 
+#include <atomic>
 #include <cerrno>
 #include <exception>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -67,7 +69,7 @@ class BytesSink final : public RecordSink {
 class Reader : public BlockingObject {
  public:
   py::bytes Next();
-  py::tuple ReadBatch(int64_t max_records);
+  py::tuple ReadBatch(int64_t max_records, std::optional<int64_t> max_bytes);
   uint64_t Skip(int64_t count);
 
   uint64_t records() const noexcept { return records_; }
@@ -113,8 +115,10 @@ py::bytes Reader::Next() {
   return sink.Take();
 }
 
-py::tuple Reader::ReadBatch(int64_t max_records) {
+py::tuple Reader::ReadBatch(int64_t max_records, std::optional<int64_t> max_bytes) {
   const uint64_t limit = AtLeast(1, max_records, "max_records");
+  const uint64_t byte_limit =
+      max_bytes ? AtLeast(1, *max_bytes, "max_bytes") : std::numeric_limits<uint64_t>::max();
   Call call(this);
   if (batch_.size() > limit) {
     RecordBatch first = batch_.Split(limit);
@@ -124,7 +128,8 @@ py::tuple Reader::ReadBatch(int64_t max_records) {
   if (batch_.size() == 0) ThrowDeferred();
   call.gil().Release();
   try {
-    while (batch_.size() < limit && deferred_ == nullptr && NextRecord(&batch_)) {
+    while (batch_.size() < limit && batch_.bytes() < byte_limit && deferred_ == nullptr &&
+           NextRecord(&batch_)) {
       batch_.Commit();
       call.CheckNowAndThen();
     }
@@ -156,13 +161,16 @@ uint64_t Reader::Skip(int64_t count) {
 // The records of one file or FIFO.
 class FileReader final : public Reader {
  public:
-  FileReader(std::string path, const StreamOptions& options, TimeLimit read_timeout)
-      : path_(std::move(path)) {
-    UniqueFd fd = FifoSource::Open(path_);
-    if (!fd) throw IoError(ENOENT, "cannot open '" + path_ + "'");
-    auto source = std::make_unique<FifoSource>(std::move(fd), path_, read_timeout, context());
+  FileReader(const std::string& path, std::string name, const StreamOptions& options,
+             TimeLimit read_timeout)
+      : name_(std::move(name)) {
+    ForkGuardedFd fd = FifoSource::Open(path);
+    if (!fd) throw IoError(ENOENT, "cannot open '" + path + "'");
+    auto source = std::make_unique<FifoSource>(std::move(fd), name_, read_timeout, context());
     stream_.emplace(std::make_unique<Source>(this, std::move(source)), options);
   }
+
+  uint64_t bytes_read() const noexcept { return bytes_read_; }
 
  private:
   // Reading a regular file may block and does not tell the observer before.
@@ -173,7 +181,9 @@ class FileReader final : public Reader {
 
     size_t Read(char* dst, size_t size) override {
       reader_.call().gil().Release();
-      return source_->Read(dst, size);
+      const size_t count = source_->Read(dst, size);
+      reader_.bytes_read_ += count;
+      return count;
     }
 
    private:
@@ -190,7 +200,7 @@ class FileReader final : public Reader {
       return found;
     } catch (PipeError& error) {
       corrupted_ = stream_->corrupted_records();
-      error.AddContext("'" + path_ + "'");
+      error.AddContext("'" + name_ + "'");
       throw;
     }
   }
@@ -202,8 +212,9 @@ class FileReader final : public Reader {
     stream_.reset();
   }
 
-  const std::string path_;
+  const std::string name_;
   std::optional<RecordStream> stream_;  // until the end
+  std::atomic<uint64_t> bytes_read_{0};
   uint64_t corrupted_ = 0;
 };
 
@@ -265,17 +276,15 @@ StreamOptions ToStreamOptions(const std::string& record_format,
   return options;
 }
 
-std::unique_ptr<FileReader> MakeFileReader(const std::filesystem::path& path,
-                                           const std::string& record_format,
-                                           const std::optional<std::string>& compression_type,
-                                           const std::string& recordio_parts,
-                                           int64_t max_record_bytes,
-                                           int64_t max_corrupted_records_to_skip,
-                                           std::optional<double> read_timeout) {
+std::unique_ptr<FileReader> MakeFileReader(
+    const std::filesystem::path& path, const std::string& record_format,
+    const std::optional<std::string>& compression_type, const std::string& recordio_parts,
+    int64_t max_record_bytes, int64_t max_corrupted_records_to_skip,
+    std::optional<double> read_timeout, const std::optional<std::string>& name) {
   Gil gil;
   gil.Release();
   return std::make_unique<FileReader>(
-      path.string(),
+      path.string(), name.value_or(path.string()),
       ToStreamOptions(record_format, compression_type, recordio_parts, max_record_bytes,
                       max_corrupted_records_to_skip),
       ToTimeLimit(read_timeout, "read_timeout"));
@@ -299,10 +308,11 @@ std::unique_ptr<EpochReader> MakeEpochReader(
 }
 
 constexpr char kReadBatchDoc[] =
-    R"doc(Reads up to so many records, fewer only at the end or before an error.
+    R"doc(Reads up to so many records, fewer only at the end, before an error or for ``max_bytes``.
 
 Args:
     max_records: At least 1. The call waits until there are so many.
+    max_bytes: No further record is read once the batch holds so many bytes. Default: no limit.
 
 Returns:
     A tuple ``(data, offsets)``: ``data``, uint8 of shape [total bytes], holds the records one
@@ -343,6 +353,7 @@ Args:
     max_corrupted_records_to_skip: How many TFRecords in a row may fail the CRC of their payload and
         be dropped before that is an error.
     read_timeout: Seconds to wait for each next byte; ``None`` is no limit.
+    name: What errors call the file. Default: its path.
 
 Raises:
     NotFoundError: If there is no such file.
@@ -364,7 +375,8 @@ void BindReaders(py::module_& module) {
   py::class_<Reader>(module, "Reader", "What all readers have in common.", py::module_local())
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &Reader::Next)
-      .def("read_batch", &Reader::ReadBatch, kReadBatchDoc, "max_records"_a)
+      .def("read_batch", &Reader::ReadBatch, kReadBatchDoc, "max_records"_a,
+           "max_bytes"_a = py::none())
       .def("skip", &Reader::Skip, kSkipDoc, "count"_a)
       .def("close", &Reader::Close, kCloseDoc)
       .def("__enter__", [](py::object self) { return self; })
@@ -377,7 +389,10 @@ void BindReaders(py::module_& module) {
       .def(py::init(&MakeFileReader), "path"_a, "record_format"_a = "RecordIO", py::kw_only(),
            "compression_type"_a = py::none(), "recordio_parts"_a = "joined",
            "max_record_bytes"_a = kDefaultMaxRecord, "max_corrupted_records_to_skip"_a = 0,
-           "read_timeout"_a = kDefaultTimeout);
+           "read_timeout"_a = kDefaultTimeout, "name"_a = py::none())
+      .def_property_readonly(
+          "bytes_read", &FileReader::bytes_read,
+          "Bytes taken from the file so far, as they are in it: compressed if it is.");
 
   py::class_<EpochReader, Reader>(module, "ChannelReader", "See records.ChannelReader.",
                                   py::module_local())

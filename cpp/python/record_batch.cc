@@ -26,6 +26,10 @@ void RecordBatch::Commit() {
   offsets_.data()[offsets_.size() - 1] = end;
 }
 
+uint64_t RecordBatch::bytes() noexcept {
+  return end() - static_cast<size_t>(offsets_.data()[popped_]);
+}
+
 std::string_view RecordBatch::front() noexcept {
   const int64_t* const offset = offsets_.data() + popped_;
   return {bytes_.data() + offset[0], static_cast<size_t>(offset[1] - offset[0])};

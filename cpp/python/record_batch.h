@@ -72,6 +72,8 @@ class RecordBatch final : public RecordSink {
 
   // How many records there are, without those popped.
   size_t size() const noexcept { return offsets_.size() - 1 - popped_; }
+  // Bytes of those records.
+  uint64_t bytes() noexcept;
   std::string_view front() noexcept;
   void PopFront() noexcept;
   // Takes out the first `count` records.

@@ -2,6 +2,7 @@
 """Types of the C++ module; records.py shows what users see of it."""
 
 import os
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Literal
 
@@ -26,7 +27,7 @@ class Reader:
     def __iter__(self) -> Self: ...
     def __next__(self) -> bytes: ...
     def read_batch(
-        self, max_records: int
+        self, max_records: int, max_bytes: int | None = None
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]: ...
     def skip(self, count: int) -> int: ...
     def close(self) -> None: ...
@@ -54,7 +55,10 @@ class RecordReader(Reader):
         max_record_bytes: int = 1 << 30,
         max_corrupted_records_to_skip: int = 0,
         read_timeout: float | None = 1800.0,
+        name: str | None = None,
     ) -> None: ...
+    @property
+    def bytes_read(self) -> int: ...
 
 class ChannelReader(Reader):
     def __init__(
@@ -106,3 +110,19 @@ def encode(
     recordio_parts: str = "joined",
     recordio_max_part_bytes: int = (1 << 29) - 1,
 ) -> bytes: ...
+def encode_batch(
+    data: npt.NDArray[np.uint8],
+    begins: npt.NDArray[np.int64],
+    ends: npt.NDArray[np.int64],
+    record_format: str = "RecordIO",
+) -> npt.NDArray[np.uint8]: ...
+def encode_examples(
+    columns: Sequence[
+        tuple[
+            str,
+            npt.NDArray[np.int64] | npt.NDArray[np.float32] | npt.NDArray[np.uint8],
+            npt.NDArray[np.int64] | None,
+            npt.NDArray[np.int64],
+        ]
+    ],
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]: ...
