@@ -28,6 +28,17 @@ void CheckIsPipeChannel(const std::string& channel, const std::vector<std::strin
                              "' is not one of this job's Pipe-mode channels: " + names);
 }
 
+Shard MakeShard(const DatasetAttributes& attributes) {
+  const int64_t count = attributes.num_shards;
+  const int64_t index = attributes.shard_index;
+  if (count < 1 || index < 0 || index >= count) {
+    throw InvalidArgumentError("shard_index must be from 0 to num_shards - 1, but is " +
+                               std::to_string(index) + " of " + std::to_string(count));
+  }
+  return {static_cast<uint64_t>(count), static_cast<uint64_t>(index),
+          attributes.shard_across_epochs};
+}
+
 }  // namespace
 
 absl::Status ReadAttributes(tensorflow::OpKernelConstruction* ctx, DatasetAttributes* attributes) {
@@ -38,8 +49,9 @@ absl::Status ReadAttributes(tensorflow::OpKernelConstruction* ctx, DatasetAttrib
   return status;
 }
 
-ChannelOptions MakeChannelOptions(const DatasetAttributes& attributes, const std::string& channel) {
-  ChannelOptions options;
+ElementOptions MakeElementOptions(const DatasetAttributes& attributes, const std::string& channel) {
+  ElementOptions element;
+  ChannelOptions& options = element.channel;
   options.channel = channel;
   options.pipe_dir = attributes.pipe_dir;
   options.state_dir = attributes.state_dir;
@@ -48,15 +60,22 @@ ChannelOptions MakeChannelOptions(const DatasetAttributes& attributes, const std
   options.stream.format = ParseRecordFormat(attributes.record_format);
   options.stream.compression = ParseCompression(attributes.compression_type);
   options.stream.recordio_parts = ParseRecordIoParts(attributes.recordio_parts);
+  options.stream.text.skip_header_lines =
+      NotNegative(attributes.skip_header_lines, "skip_header_lines");
+  options.stream.text.repeated_header = attributes.repeated_header;
+  options.stream.text.strip_carriage_return = attributes.strip_carriage_return;
   options.stream.max_record_bytes = NotNegative(attributes.max_record_bytes, "max_record_bytes");
   options.stream.max_corrupted_records_to_skip =
       NotNegative(attributes.max_corrupted_records_to_skip, "max_corrupted_records_to_skip");
   NotNegative(attributes.benchmark_records_interval, "benchmark_records_interval");
-  NotNegative(attributes.batch_size, "batch_size");
   NotNegative(attributes.read_ahead_bytes, "read_ahead_bytes");
   CheckOptions(options);
   CheckIsPipeChannel(channel, attributes.pipe_channels);
-  return options;
+  element.epochs = attributes.repeat_count;
+  element.batch_size = static_cast<int64_t>(NotNegative(attributes.batch_size, "batch_size"));
+  element.drop_remainder = attributes.drop_remainder;
+  element.shard = MakeShard(attributes);
+  return element;
 }
 
 }  // namespace pipemode

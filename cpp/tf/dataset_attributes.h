@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "core/channel/channel_reader.h"
 #include "tensorflow/core/framework/op_kernel.h"
+#include "tf/element_reader.h"
 
 namespace pipemode {
 
@@ -31,6 +31,12 @@ struct DatasetAttributes {
   int64_t batch_size = 0;
   bool drop_remainder = false;
   int64_t read_ahead_bytes = 0;
+  int64_t num_shards = 1;
+  int64_t shard_index = 0;
+  bool shard_across_epochs = false;
+  int64_t skip_header_lines = 0;
+  bool repeated_header = false;
+  bool strip_carriage_return = false;
 
   // Calls `visit`(name, attribute) for each of them.
   template <typename Attributes, typename Visit>
@@ -51,6 +57,12 @@ struct DatasetAttributes {
     visit("batch_size", attributes.batch_size);
     visit("drop_remainder", attributes.drop_remainder);
     visit("read_ahead_bytes", attributes.read_ahead_bytes);
+    visit("num_shards", attributes.num_shards);
+    visit("shard_index", attributes.shard_index);
+    visit("shard_across_epochs", attributes.shard_across_epochs);
+    visit("skip_header_lines", attributes.skip_header_lines);
+    visit("repeated_header", attributes.repeated_header);
+    visit("strip_carriage_return", attributes.strip_carriage_return);
   }
 };
 
@@ -58,7 +70,7 @@ absl::Status ReadAttributes(tensorflow::OpKernelConstruction* ctx, DatasetAttrib
 
 // What `attributes` mean for `channel`. Throws InvalidArgumentError for values that mean nothing,
 // and for a channel that is not among `pipe_channels`.
-ChannelOptions MakeChannelOptions(const DatasetAttributes& attributes, const std::string& channel);
+ElementOptions MakeElementOptions(const DatasetAttributes& attributes, const std::string& channel);
 
 }  // namespace pipemode
 

@@ -10,10 +10,13 @@
 // when a call is about to block, not before, because most calls find their record at hand; and
 // deregistered before that call returns, which waits for a callback under way, so none can reach a
 // later call or a destroyed iterator.
+#include <time.h>
+
 #include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -21,6 +24,7 @@
 
 #include "core/base/error.h"
 #include "core/channel/channel_reader.h"
+#include "core/channel/channel_stats.h"
 #include "core/io/cancel_token.h"
 #include "core/io/wait.h"
 #include "tensorflow/core/framework/cancellation.h"
@@ -31,10 +35,12 @@
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/platform/tstring.h"
 #include "tf/benchmark_printer.h"
+#include "tf/channel_stats_registry.h"
 #include "tf/dataset_attributes.h"
 #include "tf/element_reader.h"
 #include "tf/python_interrupt.h"
 #include "tf/read_ahead.h"
+#include "tf/saved_position.h"
 #include "tf/status_adapter.h"
 #include "tf/warning_log.h"
 
@@ -48,19 +54,22 @@ using tensorflow::tstring;
 
 constexpr char kDatasetType[] = "PipeMode";
 
-// Connects the waits of one call of the iterator with the caller's cancellation manager, and logs
-// long waits.
+// Connects the waits of one call of the iterator with the caller's cancellation manager, logs long
+// waits, and adds them up.
 class CallGuard final : public WaitObserver {
  public:
-  explicit CallGuard(CancelToken* cancel) : cancel_(*cancel) {}
+  CallGuard(CancelToken* cancel, ReaderCounters* counters)
+      : cancel_(*cancel), counters_(*counters) {}
 
   void Begin(tensorflow::CancellationManager* manager) { manager_ = manager; }
 
-  void End() {
-    if (!deregister_) return;
+  // Returns whether the call has blocked.
+  bool End() {
+    if (!deregister_) return false;
     deregister_();
     deregister_ = nullptr;
     cancel_.Reset();
+    return true;
   }
 
   void OnBlock() override {
@@ -87,8 +96,13 @@ class CallGuard final : public WaitObserver {
     LogLongWait(what, waited);
   }
 
+  void OnWaited(std::chrono::steady_clock::duration time) override {
+    counters_.pipe_wait.Add(time);
+  }
+
  private:
   CancelToken& cancel_;
+  ReaderCounters& counters_;
   tensorflow::CancellationManager* manager_ = nullptr;
   std::function<void()> deregister_;  // set while the current call has blocked
   std::chrono::steady_clock::time_point blocked_since_;
@@ -108,7 +122,7 @@ class PipeModeDatasetOp final : public data::DatasetOpKernel {
 
 class PipeModeDatasetOp::Dataset final : public data::DatasetBase {
  public:
-  Dataset(OpKernelContext* ctx, const DatasetAttributes& attributes, ChannelOptions options)
+  Dataset(OpKernelContext* ctx, const DatasetAttributes& attributes, ElementOptions options)
       : DatasetBase(data::DatasetContext(ctx)),
         attributes_(attributes),
         options_(std::move(options)),
@@ -127,7 +141,7 @@ class PipeModeDatasetOp::Dataset final : public data::DatasetBase {
   }
 
   std::string DebugString() const override {
-    return "PipeModeDatasetOp::Dataset(" + options_.channel + ")";
+    return "PipeModeDatasetOp::Dataset(" + options_.channel.channel + ")";
   }
 
   int64_t CardinalityInternal(data::CardinalityOptions /*options*/) const override {
@@ -141,8 +155,8 @@ class PipeModeDatasetOp::Dataset final : public data::DatasetBase {
   }
 
   absl::Status CheckExternalState() const override {
-    return absl::FailedPreconditionError(
-        DebugString() + " reads a FIFO, whose content and position cannot be saved");
+    return absl::FailedPreconditionError(DebugString() +
+                                         " reads a FIFO, whose content is not part of the graph");
   }
 
  protected:
@@ -158,7 +172,7 @@ class PipeModeDatasetOp::Dataset final : public data::DatasetBase {
   }
 
   const DatasetAttributes attributes_;
-  const ChannelOptions options_;  // what they mean for this channel
+  const ElementOptions options_;  // what they mean for this channel
   const std::vector<tensorflow::PartialTensorShape> output_shapes_;
 };
 
@@ -176,15 +190,17 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
     const std::lock_guard<std::mutex> lock(mu_);
     return StatusOf([this] {
       cancel_ = std::make_unique<CancelToken>();
-      guard_ = std::make_unique<CallGuard>(cancel_.get());
-      const DatasetAttributes& attributes = dataset()->attributes_;
-      const ElementOptions options{dataset()->options_, attributes.repeat_count,
-                                   attributes.batch_size, attributes.drop_remainder};
-      if (attributes.read_ahead_bytes > 0) {
-        read_ahead_ =
-            std::make_unique<ReadAhead>(options, static_cast<size_t>(attributes.read_ahead_bytes));
+      const ChannelOptions& channel = dataset()->options_.channel;
+      counters_ = StatsRegistry().Add(channel.pipe_dir, channel.channel);
+      guard_ = std::make_unique<CallGuard>(cancel_.get(), counters_.get());
+      const int64_t read_ahead_bytes = dataset()->attributes_.read_ahead_bytes;
+      const ElementOptions& options = dataset()->options_;
+      if (read_ahead_bytes > 0) {
+        read_ahead_ = std::make_unique<ReadAhead>(options, static_cast<size_t>(read_ahead_bytes),
+                                                  counters_.get());
       } else {
-        reader_ = std::make_unique<ElementReader>(options, context());
+        reader_ = std::make_unique<ElementReader>(options, /*max_idle_bytes=*/0, context(),
+                                                  counters_.get());
       }
     });
   }
@@ -193,22 +209,27 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
   absl::Status GetNextInternal(data::IteratorContext* ctx, std::vector<Tensor>* out_tensors,
                                bool* end_of_sequence) override {
     const std::lock_guard<std::mutex> lock(mu_);
-    Tensor element;
+    std::optional<Element> element;
+    *end_of_sequence = ended_;
+    if (ended_) return absl::OkStatus();
     const absl::Status status = Call(ctx, [&] {
       if (!benchmark_.enabled()) {
-        element = Next(ctx);
+        element = Next();
         return;
       }
       const auto begin = std::chrono::steady_clock::now();
-      element = Next(ctx);
-      benchmark_.OnRead(std::chrono::steady_clock::now() - begin,
-                        static_cast<size_t>(element.NumElements()), StringBytes(element));
+      element = Next();
+      benchmark_.OnRead(std::chrono::steady_clock::now() - begin, element ? element->records : 0,
+                        element ? element->bytes : 0);
     });
     if (!status.ok()) return status;
-    *end_of_sequence = element.NumElements() == 0;
-    if (!*end_of_sequence) {
-      bytes_read_->IncrementBy(static_cast<int64_t>(StringBytes(element)));
-      out_tensors->push_back(std::move(element));
+    ended_ = *end_of_sequence = !element;
+    if (element) {
+      position_ = element->position;
+      counters_->records.Add(element->records);
+      counters_->bytes.Add(element->bytes);
+      bytes_read_->IncrementBy(static_cast<int64_t>(element->bytes));
+      out_tensors->push_back(std::move(element->tensor));
     }
     return absl::OkStatus();
   }
@@ -217,13 +238,13 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
                             int* num_skipped) override {
     const std::lock_guard<std::mutex> lock(mu_);
     *num_skipped = 0;
-    *end_of_sequence = false;
+    *end_of_sequence = ended_;
     return Call(ctx, [&] {
       while (*num_skipped < num_to_skip && !*end_of_sequence) {
-        if (SkipOne(ctx)) {
+        if (SkipOne()) {
           ++*num_skipped;
         } else {
-          *end_of_sequence = true;
+          ended_ = *end_of_sequence = true;
         }
       }
     });
@@ -234,44 +255,85 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
     return data::model::MakeSourceNode(std::move(args));
   }
 
+  // What the consumer has got, not what was read ahead.
   absl::Status SaveInternal(data::SerializationContext* /*ctx*/,
-                            data::IteratorStateWriter* /*writer*/) override {
-    return absl::UnimplementedError(
-        "the position in a PipeModeDataset cannot be saved yet; leave the iterator out of the "
-        "checkpoint");
+                            data::IteratorStateWriter* writer) override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    const SavedPosition saved{position_, ended_};
+    return WritePosition(saved, dataset()->options_.channel, prefix(), writer);
   }
 
   absl::Status RestoreInternal(data::IteratorContext* /*ctx*/,
-                               data::IteratorStateReader* /*reader*/) override {
-    return absl::UnimplementedError("the position in a PipeModeDataset cannot be restored yet");
+                               data::IteratorStateReader* reader) override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    SavedPosition saved;
+    absl::Status status = ReadPosition(dataset()->options_.channel, prefix(), reader, &saved);
+    if (status.ok()) {
+      status = StatusOf([&] {
+        if (reader_ != nullptr) {
+          reader_->Resume(saved.position);
+        } else {
+          read_ahead_->Resume(saved.position);
+        }
+      });
+    }
+    if (!status.ok()) return status;
+    position_ = saved.position;
+    ended_ = saved.ended;
+    return status;
   }
 
  private:
   // Runs `call`, which may block, so that the caller can cancel it.
   absl::Status Call(data::IteratorContext* ctx, const std::function<void()>& call) {
     guard_->Begin(ctx->cancellation_manager());
+    // Without reading ahead, the pipe waits for as long as nobody calls.
+    Stopwatch::Duration away{0};
+    if (reader_ != nullptr && called_at_) away = CoarseTime() - *called_at_;
     absl::Status status = StatusOf(call);
-    guard_->End();
+    const bool has_blocked = guard_->End();
+    if (reader_ != nullptr) {
+      // If nothing lay ready, it was not the pipe that waited.
+      if (!has_blocked) counters_->backpressure.Add(away);
+      called_at_ = CoarseTime();
+    }
     return status;
+  }
+
+  // A clock that costs next to nothing for each record. It goes on in steps of some milliseconds,
+  // but sums of many short times come out right.
+  static Stopwatch::Duration CoarseTime() {
+    timespec now;
+    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
   }
 
   WaitContext context() const { return {cancel_.get(), guard_.get()}; }
 
-  // Returns the next element, or a tensor without elements at the end.
-  Tensor Next(data::IteratorContext* ctx) {
-    tensorflow::Allocator* const allocator = ctx->allocator({});
-    if (reader_ != nullptr) return reader_->Next(allocator);
-    return read_ahead_->Next(allocator, context());
+  // Returns the next element; nothing at the end.
+  std::optional<Element> Next() {
+    return reader_ != nullptr ? reader_->Next() : read_ahead_->Next(context());
   }
 
   // Drops one element. Returns false at the end.
-  bool SkipOne(data::IteratorContext* ctx) {
-    return reader_ != nullptr ? reader_->Skip() : Next(ctx).NumElements() > 0;
+  bool SkipOne() {
+    if (reader_ != nullptr) {
+      if (!reader_->Skip()) return false;
+      position_ = reader_->position();
+      return true;
+    }
+    const std::optional<Element> element = Next();
+    if (element) position_ = element->position;
+    return element.has_value();
   }
 
   tensorflow::monitoring::CounterCell* const bytes_read_;
   std::mutex mu_;  // guards all below
   BenchmarkPrinter benchmark_;
+  SequencePosition position_;                     // behind the last element that the consumer has
+  bool ended_ = false;                            // the consumer has been told
+  std::optional<Stopwatch::Duration> called_at_;  // end of the last call, without reading ahead
+  std::shared_ptr<ReaderCounters> counters_;
   std::unique_ptr<CancelToken> cancel_;
   std::unique_ptr<CallGuard> guard_;
   // One of the two; last, since they use the others.
@@ -288,7 +350,7 @@ absl::Status PipeModeDatasetOp::Dataset::AsGraphDefInternal(data::SerializationC
                                                             DatasetGraphDefBuilder* b,
                                                             tensorflow::Node** output) const {
   tensorflow::Node* channel = nullptr;
-  const absl::Status status = b->AddScalar(tstring(options_.channel), &channel);
+  const absl::Status status = b->AddScalar(tstring(options_.channel.channel), &channel);
   if (!status.ok()) return status;
   std::vector<std::pair<absl::string_view, tensorflow::AttrValue>> attributes;
   DatasetAttributes::ForEach(attributes_, [&](const char* name, const auto& attribute) {
@@ -306,8 +368,8 @@ PipeModeDatasetOp::PipeModeDatasetOp(tensorflow::OpKernelConstruction* ctx) : Da
 void PipeModeDatasetOp::MakeDataset(OpKernelContext* ctx, data::DatasetBase** output) {
   tstring channel;
   OP_REQUIRES_OK(ctx, data::ParseScalarArgument<tstring>(ctx, "channel", &channel));
-  ChannelOptions options;
-  OP_REQUIRES_OK(ctx, StatusOf([&] { options = MakeChannelOptions(attributes_, channel); }));
+  ElementOptions options;
+  OP_REQUIRES_OK(ctx, StatusOf([&] { options = MakeElementOptions(attributes_, channel); }));
   // Not only when a wait begins: a signal may come before that, while TensorFlow compiles the first
   // step.
   PythonInterrupt::Watch();

@@ -22,6 +22,12 @@ REGISTER_OP("PipeModeDataset")
     .Attr("batch_size: int = 0")
     .Attr("drop_remainder: bool = false")
     .Attr("read_ahead_bytes: int = 0")
+    .Attr("num_shards: int = 1")
+    .Attr("shard_index: int = 0")
+    .Attr("shard_across_epochs: bool = false")
+    .Attr("skip_header_lines: int = 0")
+    .Attr("repeated_header: bool = false")
+    .Attr("strip_carriage_return: bool = false")
     .Attr("output_types: list(type) >= 1 = [DT_STRING]")
     .Attr("output_shapes: list(shape) >= 1 = [{}]")
     .Attr("metadata: string = ''")
@@ -56,6 +62,13 @@ repeat_count: How many epochs an iterator reads; negative: all that come.
 batch_size: If positive, elements are vectors of so many records, across the ends of epochs.
 read_ahead_bytes: How many bytes of records may lie ready; 0: records are read when asked for.
 drop_remainder: Whether to drop a last batch that is not full.
+num_shards: Of so many records in a row, only one is read and the others are dropped:
+shard_index: the one of this number, from 0.
+shard_across_epochs: Whether to count on from epoch to epoch, and not from 0 in each.
+skip_header_lines: How many lines at the beginning of each epoch are dropped; TextLine only, as
+  the two that follow.
+repeated_header: Whether lines equal to one of those are dropped wherever they come again.
+strip_carriage_return: Whether a carriage return at the end of a line is dropped.
 output_types: DT_STRING.
 output_shapes: A scalar, or a vector of `batch_size`, unknown where the last may be shorter.
 metadata: Set by tf.data.

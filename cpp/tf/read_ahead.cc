@@ -2,7 +2,7 @@
 #include "tf/read_ahead.h"
 
 #include <algorithm>
-#include <optional>
+#include <limits>
 #include <utility>
 
 #include "core/base/error.h"
@@ -11,21 +11,25 @@
 namespace pipemode {
 namespace {
 
-using tensorflow::Allocator;
 using tensorflow::Tensor;
 
 // Scalars go through the queue in groups: a lock for each would cost more than the rest.
-constexpr size_t kMaxGroupElements = 512;
+constexpr size_t kMaxGroupRecords = 512;
 constexpr size_t kMaxGroupBytes = size_t{256} << 10;
 // What a string takes besides its bytes.
-constexpr size_t kElementOverheadBytes = 64;
+constexpr size_t kRecordOverheadBytes = 64;
 
 }  // namespace
 
-ReadAhead::ReadAhead(const ElementOptions& options, size_t budget_bytes)
+ReadAhead::ReadAhead(const ElementOptions& options, size_t budget_bytes, ReaderCounters* counters)
     : batched_(options.batch_size > 0),
-      group_bytes_(std::min(budget_bytes / 4, kMaxGroupBytes)),
-      reader_(options, WaitContext{&cancel_, this}, [this] { WaitForDemand(); }),
+      stride_(options.shard.count),
+      group_records_(batched_ ? static_cast<size_t>(options.batch_size) : kMaxGroupRecords),
+      group_bytes_(batched_ ? std::numeric_limits<size_t>::max()
+                            : std::min(budget_bytes / 4, kMaxGroupBytes)),
+      counters_(*counters),
+      reader_(options, budget_bytes, WaitContext{&cancel_, this}, counters,
+              [this] { BeforeNextEpoch(); }),
       queue_(budget_bytes) {}
 
 ReadAhead::~ReadAhead() {
@@ -34,75 +38,125 @@ ReadAhead::~ReadAhead() {
   if (thread_.joinable()) thread_.join();
 }
 
-Tensor ReadAhead::Next(Allocator* allocator, const WaitContext& context) {
-  if (!thread_.joinable()) thread_ = std::thread([this, allocator] { Run(allocator); });
+std::optional<Element> ReadAhead::Next(const WaitContext& context) {
+  if (!thread_.joinable()) thread_ = std::thread([this] { Run(); });
   for (;;) {
-    if (taken_ < taking_.elements.size()) {
-      return std::move(taking_.elements[taken_++]);
-    }
+    if (std::optional<Element> element = TakeElement()) return element;
     if (taking_.error) std::rethrow_exception(std::exchange(taking_.error, nullptr));
-    if (taking_.at_end) return Tensor(tensorflow::DT_STRING, tensorflow::TensorShape({0}));
+    if (taking_.at_end) return std::nullopt;
     taking_ = PopGroup(context);
     taken_ = 0;
   }
 }
 
+std::optional<Element> ReadAhead::TakeElement() {
+  if (taking_.records == nullptr) return std::nullopt;
+  RecordArray& array = *taking_.records;
+  if (batched_) {
+    const size_t records = array.size();
+    const size_t bytes = array.bytes();
+    return Take(VectorTensor(std::exchange(taking_.records, nullptr)), records, bytes,
+                taking_.position);
+  }
+  tensorflow::tstring& record = array.data()[taken_++];
+  const size_t bytes = record.size();
+  // Scalars that go together are of one epoch.
+  SequencePosition position = taking_.position;
+  position.records -= (array.size() - taken_) * stride_;
+  Tensor tensor = ScalarTensor(record);
+  if (taken_ == array.size()) taking_.records = nullptr;
+  return Take(std::move(tensor), 1, bytes, position);
+}
+
+Element ReadAhead::Take(Tensor tensor, size_t records, size_t bytes, SequencePosition position) {
+  counters_.records_out.Add(records);
+  counters_.bytes_out.Add(bytes);
+  return {std::move(tensor), records, bytes, position};
+}
+
 ReadAhead::Group ReadAhead::PopGroup(const WaitContext& context) {
   std::optional<Group> group = queue_.Pop(std::chrono::milliseconds(0));
   if (!group) context.observer->OnBlock();
+  auto now = std::chrono::steady_clock::now();
   while (!group) {
     if (context.cancel->cancelled()) throw CancelledError("cancelled while waiting for records");
     context.observer->OnTick();
     group = queue_.Pop(kWaitTick);
+    const auto since = std::exchange(now, std::chrono::steady_clock::now());
+    counters_.starved.Add(now - since);
   }
   return std::move(*group);
 }
 
-void ReadAhead::Run(Allocator* allocator) {
+void ReadAhead::Run() {
   for (;;) {
-    Tensor element;
+    Group group;
     try {
-      element = reader_.Next(allocator);
+      group.at_end = !reader_.FillArray(group_records_, group_bytes_);
     } catch (...) {
-      filling_.error = std::current_exception();
+      group.error = std::current_exception();
     }
     if (cancel_.cancelled()) return;
-    if (filling_.error) {
-      // Not a byte is read, no epoch claimed, for a consumer that gives up after an error.
-      if (!Flush() || !queue_.WaitForDemand()) return;
-    } else if (element.NumElements() == 0) {
-      filling_.at_end = true;
-      Flush();
-      return;
-    } else {
-      filling_.bytes +=
-          StringBytes(element) + static_cast<size_t>(element.NumElements()) * kElementOverheadBytes;
-      filling_.elements.push_back(std::move(element));
-      const bool full = batched_ || filling_.elements.size() >= kMaxGroupElements ||
-                        filling_.bytes >= group_bytes_;
-      if (full && !Flush()) return;
-    }
+    // A batch that an error interrupts is filled further by what comes after it.
+    const bool complete = !batched_ || !group.error;
+    if (complete && reader_.IsElement(reader_.filled())) group.records = reader_.TakeArray();
+    const bool failed = group.error != nullptr;
+    const bool at_end = group.at_end;
+    if (!Push(std::move(group)) || at_end) return;
+    // Not a byte is read, no epoch claimed, for a consumer that gives up after an error.
+    if (failed && !WaitForDemand()) return;
   }
 }
 
 // Returns false once the consumer is gone.
-bool ReadAhead::Flush() {
-  const size_t bytes = filling_.bytes;
-  return queue_.Push(std::exchange(filling_, Group()), bytes);
+bool ReadAhead::Push(Group group) {
+  group.position = reader_.filled_to();
+  size_t size = 0;
+  if (group.records != nullptr) {
+    const size_t records = group.records->size();
+    const size_t bytes = group.records->bytes();
+    counters_.records_in.Add(records);
+    counters_.bytes_in.Add(bytes);
+    size = bytes + records * kRecordOverheadBytes;
+  }
+  counters_.backpressure.Start();
+  const bool pushed = queue_.Push(std::move(group), size);
+  counters_.backpressure.Stop();
+  return pushed;
 }
 
-void ReadAhead::WaitForDemand() {
-  if ((filling_.elements.empty() || Flush()) && queue_.WaitForDemand()) return;
+// Hands over what is there; of a batch, nothing before it is full.
+bool ReadAhead::Flush() {
+  if (batched_ || reader_.filled() == 0) return true;
+  Group group;
+  group.records = reader_.TakeArray();
+  return Push(std::move(group));
+}
+
+// Returns false once the consumer is gone.
+bool ReadAhead::WaitForDemand() {
+  counters_.backpressure.Start();
+  const bool demanded = queue_.WaitForDemand();
+  counters_.backpressure.Stop();
+  return demanded;
+}
+
+void ReadAhead::BeforeNextEpoch() {
+  if (Flush() && WaitForDemand()) return;
   throw CancelledError("the consumer is gone");
 }
 
 void ReadAhead::OnBlock() {
   // What is there must not wait for what is not.
-  if (!filling_.elements.empty() && !Flush()) throw CancelledError("the consumer is gone");
+  if (!Flush()) throw CancelledError("the consumer is gone");
 }
 
 void ReadAhead::OnStillWaiting(std::string_view what, std::chrono::seconds waited) {
   LogLongWait(what, waited);
+}
+
+void ReadAhead::OnWaited(std::chrono::steady_clock::duration time) {
+  counters_.pipe_wait.Add(time);
 }
 
 }  // namespace pipemode

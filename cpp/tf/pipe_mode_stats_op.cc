@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "tensorflow/core/framework/op.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/shape_inference.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/platform/tstring.h"
+#include "tf/channel_stats_registry.h"
+
+namespace pipemode {
+namespace {
+
+using tensorflow::OpKernel;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+using tensorflow::tstring;
+
+REGISTER_OP("PipeModeStats")
+    .Attr("pipe_dir: string")
+    .Attr("channel: string")
+    .Output("records: int64")
+    .Output("bytes: int64")
+    .Output("epochs: int64")
+    .Output("lost_epochs: int64")
+    .Output("corrupt_records: int64")
+    .Output("queued_records: int64")
+    .Output("queued_bytes: int64")
+    .Output("pipe_wait_seconds: double")
+    .Output("backpressure_seconds: double")
+    .Output("starved_seconds: double")
+    // It looks at what changes by itself.
+    .SetIsStateful()
+    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* c) {
+      for (int i = 0; i < c->num_outputs(); ++i) c->set_output(i, c->Scalar());
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Tells how the reading of a Pipe-mode channel goes, in all iterators of this process together.
+
+pipe_dir: The folder of the FIFOs, as PipeModeDataset has it.
+channel: The channel's name.
+records: Records that iterators have given out.
+bytes: Bytes of these.
+epochs: Epochs read to their end.
+lost_epochs: Epochs that were passed over, since the service does not send them again.
+corrupt_records: Corrupt records passed over, or reported as errors.
+queued_records: Records that have been read ahead and not been asked for yet.
+queued_bytes: Bytes of these.
+pipe_wait_seconds: How long iterators have waited for the pipe.
+backpressure_seconds: How long the pipe has waited for iterators.
+starved_seconds: How long iterators were waited for although they read ahead.
+)doc");
+
+class PipeModeStatsOp final : public OpKernel {
+ public:
+  explicit PipeModeStatsOp(OpKernelConstruction* ctx) : OpKernel(ctx) {
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("pipe_dir", &pipe_dir_));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("channel", &channel_));
+  }
+
+  void Compute(OpKernelContext* ctx) override {
+    const ChannelStats stats = StatsRegistry().Get(pipe_dir_, channel_);
+    int output = 0;
+    for (const uint64_t number :
+         {stats.records, stats.bytes, stats.epochs, stats.lost_epochs, stats.corrupt_records,
+          stats.queued_records, stats.queued_bytes}) {
+      Set(ctx, output++, static_cast<int64_t>(number));
+    }
+    for (const Stopwatch::Duration time : {stats.pipe_wait, stats.backpressure, stats.starved}) {
+      Set(ctx, output++, std::chrono::duration<double>(time).count());
+    }
+  }
+
+ private:
+  template <typename Value>
+  static void Set(OpKernelContext* ctx, int output, Value value) {
+    Tensor* tensor = nullptr;
+    OP_REQUIRES_OK(ctx, ctx->allocate_output(output, {}, &tensor));
+    tensor->scalar<Value>()() = value;
+  }
+
+  std::string pipe_dir_;
+  std::string channel_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("PipeModeStats").Device(tensorflow::DEVICE_CPU), PipeModeStatsOp);
+
+}  // namespace
+}  // namespace pipemode

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The memory of the records on their way to the consumer. To allocate and free it for each batch
+// would cost more than to fill it: page faults for large records, a lock and a search for each
+// small one, since it is freed by another thread. So arrays of strings go round: filled, given to
+// the consumer in a tensor, and filled again once the last tensor that shares the array is gone.
+#ifndef PIPEMODE_TF_RECORD_ARRAY_H_
+#define PIPEMODE_TF_RECORD_ARRAY_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <vector>
+
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/platform/tstring.h"
+
+namespace pipemode {
+
+// An array of strings that keeps its allocations, and theirs, when it is filled anew. Not safe for
+// use by two threads at once.
+class RecordArray {
+ public:
+  RecordArray() = default;
+  RecordArray(const RecordArray&) = delete;
+  RecordArray& operator=(const RecordArray&) = delete;
+  ~RecordArray();
+
+  // The records are the first size() strings; what stands in the others is arbitrary.
+  tensorflow::tstring* data() noexcept { return strings_; }
+  size_t size() const noexcept { return size_; }
+  // How many bytes the records have together.
+  size_t bytes() const noexcept { return bytes_; }
+
+  // Appends a copy of `record`.
+  void Append(std::string_view record);
+  // Appends `record` itself; it is some other string with allocated memory afterwards, or empty.
+  void AppendSwapped(tensorflow::tstring& record);
+
+  // Forgets all records.
+  void Clear() noexcept { size_ = bytes_ = 0; }
+
+  // How many bytes are allocated. Looks at every string.
+  size_t AllocatedBytes() const;
+
+ private:
+  tensorflow::tstring& AddString();
+  void Grow();
+
+  tensorflow::tstring* strings_ = nullptr;  // `capacity_` of them, aligned as tensors have to be
+  size_t capacity_ = 0;
+  size_t size_ = 0;
+  size_t bytes_ = 0;
+};
+
+// Hands out arrays, and takes them back from any thread. What is handed out may outlive the pool.
+class RecordArrayPool {
+ public:
+  // Keeps arrays with up to `max_idle_bytes` for the next use, but always two: a smaller budget
+  // than a batch must not mean page faults at every batch.
+  explicit RecordArrayPool(size_t max_idle_bytes);
+
+  // Returns an array without records.
+  std::shared_ptr<RecordArray> Get();
+
+ private:
+  struct Idle;
+  static void Put(std::unique_ptr<RecordArray> array, Idle& idle);
+
+  const std::shared_ptr<Idle> idle_;
+};
+
+// A vector of the records of `array`, which keeps the array until nobody uses the vector any more.
+tensorflow::Tensor VectorTensor(std::shared_ptr<RecordArray> array);
+
+// A scalar with the bytes of `record`: large ones are moved, small ones copied, so that the
+// allocation stays where it can be used again.
+tensorflow::Tensor ScalarTensor(tensorflow::tstring& record);
+
+}  // namespace pipemode
+
+#endif  // PIPEMODE_TF_RECORD_ARRAY_H_

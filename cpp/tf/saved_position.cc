@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tf/saved_position.h"
+
+#include <cstdint>
+
+#include "core/format/record_format.h"
+#include "tensorflow/core/platform/tstring.h"
+
+namespace pipemode {
+namespace {
+
+namespace data = tensorflow::data;
+using tensorflow::tstring;
+
+constexpr int64_t kVersion = 2;
+// More than anybody can have read: at a hundred million a second, for a month.
+constexpr int64_t kMaxCount = int64_t{1} << 48;
+constexpr char kVersionKey[] = "version";
+constexpr char kChannelKey[] = "channel";
+constexpr char kFormatKey[] = "record_format";
+constexpr char kEpochsKey[] = "epochs";
+constexpr char kRecordsKey[] = "records";
+constexpr char kRecordsBeforeKey[] = "records_before";
+constexpr char kEndedKey[] = "ended";
+
+absl::Status Refuse(const std::string& what) {
+  return absl::InvalidArgumentError("cannot go on where the checkpoint was: " + what);
+}
+
+absl::Status CheckCount(const char* key, int64_t count) {
+  if (count >= 0 && count <= kMaxCount) return absl::OkStatus();
+  return Refuse("its position makes no sense (" + std::string(key) + ": " + std::to_string(count) +
+                "); is the file damaged?");
+}
+
+absl::Status CheckSame(const char* what, const std::string& saved, const std::string& here) {
+  if (saved == here) return absl::OkStatus();
+  return Refuse("it holds the position in a dataset with " + std::string(what) + " '" + saved +
+                "', and this one has '" + here + "'; restore it into a dataset like the one saved");
+}
+
+}  // namespace
+
+absl::Status WritePosition(const SavedPosition& saved, const ChannelOptions& channel,
+                           const std::string& prefix, data::IteratorStateWriter* writer) {
+  absl::Status status;
+  const auto write = [&](const char* key, auto value) {
+    if (status.ok()) status = writer->WriteScalar(prefix, key, value);
+  };
+  write(kVersionKey, kVersion);
+  write(kChannelKey, tstring(channel.channel));
+  write(kFormatKey, tstring(FormatName(channel.stream.format)));
+  write(kEpochsKey, static_cast<int64_t>(saved.position.epochs));
+  write(kRecordsKey, static_cast<int64_t>(saved.position.records));
+  write(kRecordsBeforeKey, static_cast<int64_t>(saved.position.records_before));
+  write(kEndedKey, int64_t{saved.ended ? 1 : 0});
+  return status;
+}
+
+absl::Status ReadPosition(const ChannelOptions& channel, const std::string& prefix,
+                          data::IteratorStateReader* reader, SavedPosition* saved) {
+  int64_t version = 0;
+  if (!reader->ReadScalar(prefix, kVersionKey, &version).ok()) {
+    return Refuse(
+        "it holds no position in a PipeModeDataset here; is it that of another pipeline?");
+  }
+  if (version != kVersion) {
+    return Refuse("its format is of version " + std::to_string(version) +
+                  ", this release reads version " + std::to_string(kVersion));
+  }
+  absl::Status status;
+  const auto read = [&](const char* key, auto* value) {
+    if (status.ok()) status = reader->ReadScalar(prefix, key, value);
+  };
+  tstring name;
+  tstring format;
+  int64_t epochs = 0;
+  int64_t records = 0;
+  int64_t records_before = 0;
+  int64_t ended = 0;
+  read(kChannelKey, &name);
+  read(kFormatKey, &format);
+  read(kEpochsKey, &epochs);
+  read(kRecordsKey, &records);
+  read(kRecordsBeforeKey, &records_before);
+  read(kEndedKey, &ended);
+  if (status.ok()) status = CheckSame("channel", name, channel.channel);
+  if (status.ok()) status = CheckSame("record_format", format, FormatName(channel.stream.format));
+  if (status.ok()) status = CheckCount(kEpochsKey, epochs);
+  if (status.ok()) status = CheckCount(kRecordsKey, records);
+  if (status.ok()) status = CheckCount(kRecordsBeforeKey, records_before);
+  if (!status.ok()) return status;
+  saved->position.epochs = static_cast<uint64_t>(epochs);
+  saved->position.records = static_cast<uint64_t>(records);
+  saved->position.records_before = static_cast<uint64_t>(records_before);
+  saved->ended = ended != 0;
+  return status;
+}
+
+}  // namespace pipemode
