@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Makes the corpus: for each fuzz target one small seed for each branch of what it tests.
+
+The first bytes of a seed choose how the rest is read; the comment on top of each target says how.
+What a fuzzer finds goes into the folder beside these, under a name that says what it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import struct
+import sys
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+CORPUS = Path(__file__).resolve().parent / "corpus"
+
+# Options of the three formats' targets.
+REPAIR, DMLC, ANY_SIZE, WRITE = 1, 1, 2, 4
+STRIP, REPEATED, HEADER = 8, 16, 32
+# Chunking::FromByte.
+WHOLE, BY_ONE, BY_FIVE, GROWING, SCATTER = 0, 1, 4, 7, 8
+# What stream_fuzzer reads.
+RECORDIO, TFRECORD, TEXT_LINE = 0, 1, 2
+NONE, GZIP, ZLIB = 0, 3, 6
+THROUGH_PIPE = 32
+
+# 150 letters in a block with Huffman codes of its own, as zlib 1.2.13 made it. Other versions make
+# other blocks, and a corpus must not depend on who makes it.
+DYNAMIC_BLOCK = (
+    "b5cbc90d00210c04b05a07a25c224380fea5ad62fd373cfda90b81ad19b2368d875acc61365777de891a827a385e8c"
+    "2bb3350c7fc60f"
+)
+# "aaaaaaaaaa" with the fixed codes.
+FIXED_BLOCK = "4b4c840100"
+# The same, but the repetition begins before the first byte.
+TOO_FAR_BACK = "4b18840100"
+
+MAGIC = struct.pack("<I", 0xCED7230A)
+
+
+def crc32c(data: bytes) -> int:
+    """Computes the CRC-32C of ``data``."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+def masked_crc(data: bytes) -> bytes:
+    """Computes the CRC as TFRecord stores it."""
+    crc = crc32c(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def tfrecord(payload: bytes, length: int | None = None) -> bytes:
+    """Frames a record; with ``length`` in place of its own, if given."""
+    header = struct.pack("<Q", len(payload) if length is None else length)
+    return header + masked_crc(header) + payload + masked_crc(payload)
+
+
+def part(flag: int, payload: bytes, length: int | None = None) -> bytes:
+    """Frames a part of a RecordIO record."""
+    length = len(payload) if length is None else length
+    return MAGIC + struct.pack("<I", flag << 29 | length) + payload + bytes(-len(payload) % 4)
+
+
+def stored(data: bytes, last: int = 1) -> bytes:
+    """Makes a deflate block that is not compressed, and thus the same with every zlib."""
+    return struct.pack("<BHH", last, len(data), len(data) ^ 0xFFFF) + data
+
+
+def gzip_trailer(data: bytes) -> bytes:
+    """Makes what ends a gzip member."""
+    return struct.pack("<II", zlib.crc32(data), len(data))
+
+
+def gzip_member(data: bytes, flags: int = 0, fields: bytes = b"") -> bytes:
+    """Makes a gzip member with these optional header fields."""
+    header = struct.pack("<BBBBIBB", 0x1F, 0x8B, 8, flags, 0, 0, 255) + fields
+    if flags & 2:
+        header += struct.pack("<H", zlib.crc32(header) & 0xFFFF)
+    return header + stored(data) + gzip_trailer(data)
+
+
+def zlib_stream(data: bytes, header: bytes = b"\x78\x9c") -> bytes:
+    """Makes a zlib stream."""
+    return header + stored(data) + struct.pack(">I", zlib.adler32(data))
+
+
+def tfrecord_seeds() -> Iterator[tuple[str, bytes]]:
+    """Seeds of tfrecord_fuzzer."""
+    two = tfrecord(b"first") + tfrecord(b"second one")
+    yield "empty", bytes([0, WHOLE])
+    yield "two_records", bytes([0, WHOLE]) + two
+    yield "two_records_by_one", bytes([0, BY_ONE]) + two
+    yield "empty_record", bytes([0, BY_FIVE]) + tfrecord(b"") + tfrecord(b"x")
+    yield "long_records", bytes([ANY_SIZE, GROWING]) + tfrecord(b"a" * 90) + tfrecord(b"b" * 200)
+    yield "too_long", bytes([0, WHOLE]) + tfrecord(b"c" * 41)
+    yield "cut_header", bytes([0, BY_FIVE]) + two[:30]
+    yield "cut_payload", bytes([0, WHOLE]) + two[:-8]
+    yield "cut_long_payload", bytes([ANY_SIZE, SCATTER]) + tfrecord(b"d" * 90)[:60]
+    yield "cut_long_footer", bytes([ANY_SIZE, SCATTER]) + tfrecord(b"d" * 90)[:-2]
+    yield "bad_length_crc", bytes([0, WHOLE]) + two[:25] + b"?" + two[26:]
+    yield "bad_payload_crc", bytes([0, WHOLE]) + tfrecord(b"first")[:-1] + b"?" + two
+    yield "bad_long_payload_crc", bytes([ANY_SIZE, WHOLE]) + tfrecord(b"e" * 90)[:-1] + b"?" + two
+    yield "length_of_2_to_the_63", bytes([ANY_SIZE, WHOLE]) + tfrecord(b"x", length=1 << 63)
+    yield "length_of_all_ones", bytes([ANY_SIZE, WHOLE]) + tfrecord(b"x", length=(1 << 64) - 1)
+    yield "length_of_one_gib", bytes([ANY_SIZE, BY_ONE]) + tfrecord(b"x" * 50, length=1 << 30)
+    yield "gzip", bytes([0, WHOLE]) + gzip_member(two)
+    yield "short_gzip", bytes([0, WHOLE]) + b"\x1f\x8b\x08"
+    yield "recordio", bytes([0, WHOLE]) + part(0, b"this is RecordIO")
+    yield (
+        "repaired",
+        bytes([REPAIR, BY_FIVE])
+        + b"".join(
+            struct.pack("<QI", len(data), 0) + data + bytes(4)
+            for data in (b"one", b"", b"!bad", b"2")
+        ),
+    )
+    yield "written", bytes([WRITE, 7]) + bytes(range(64))
+
+
+def recordio_seeds() -> Iterator[tuple[str, bytes]]:
+    """Seeds of recordio_fuzzer."""
+    two = part(0, b"first") + part(0, b"second one")
+    parts = part(1, b"one,") + part(2, b"two,") + part(3, b"three")
+    yield "empty", bytes([0, WHOLE])
+    yield "two_records", bytes([0, WHOLE]) + two
+    yield "two_records_by_one", bytes([0, BY_ONE]) + two
+    yield "empty_record", bytes([0, BY_FIVE]) + part(0, b"") + part(0, b"x")
+    yield "parts_joined", bytes([0, GROWING]) + parts + two
+    yield "parts_dmlc", bytes([DMLC, GROWING]) + parts + two
+    yield "parts_long", bytes([ANY_SIZE, SCATTER]) + part(1, b"a" * 90) + part(3, b"b" * 61)
+    yield "parts_too_long", bytes([0, WHOLE]) + part(1, b"a" * 38) + part(3, b"b" * 3)
+    yield "parts_too_long_by_magic", bytes([DMLC, WHOLE]) + part(1, b"a" * 36) + part(3, b"b")
+    yield "parts_empty", bytes([DMLC, WHOLE]) + part(1, b"") + part(2, b"") * 5 + part(3, b"")
+    yield "long_records", bytes([ANY_SIZE, GROWING]) + part(0, b"a" * 90) + part(0, b"b" * 201)
+    yield "too_long", bytes([0, WHOLE]) + part(0, b"c" * 41)
+    yield "length_of_all_ones", bytes([ANY_SIZE, WHOLE]) + part(0, b"x", length=(1 << 29) - 1)
+    yield "cut_magic", bytes([0, WHOLE]) + two + MAGIC[:3]
+    yield "cut_header", bytes([0, BY_FIVE]) + two + MAGIC + b"\0\0"
+    yield "cut_payload", bytes([0, WHOLE]) + two[:-4]
+    yield "cut_padding", bytes([0, WHOLE]) + two[:-1]
+    yield "cut_long_payload", bytes([ANY_SIZE, WHOLE]) + part(0, b"d" * 90)[:50]
+    yield "cut_long_padding", bytes([ANY_SIZE, WHOLE]) + part(0, b"d" * 90)[:-1]
+    yield "cut_between_parts", bytes([0, WHOLE]) + part(1, b"one") + MAGIC
+    yield "odd_padding", bytes([0, WHOLE]) + two[:-1] + b"?" + two
+    yield "bad_magic", bytes([0, WHOLE]) + two + b"????" + two
+    yield "bad_magic_in_four_bytes", bytes([0, WHOLE]) + two + b"????"
+    yield "bad_magic_between_parts", bytes([0, WHOLE]) + part(1, b"one") + b"????????"
+    yield "middle_first", bytes([0, WHOLE]) + part(2, b"two")
+    yield "last_first", bytes([0, WHOLE]) + part(3, b"three")
+    yield "whole_after_first", bytes([0, WHOLE]) + part(1, b"one") + part(0, b"whole")
+    yield "first_after_first", bytes([0, WHOLE]) + part(1, b"one") + part(1, b"one")
+    yield "flag_7", bytes([0, WHOLE]) + part(7, b"what")
+    yield "gzip", bytes([0, WHOLE]) + gzip_member(two)
+    yield "tfrecord", bytes([0, WHOLE]) + tfrecord(b"this is TFRecord")
+    yield "written", bytes([WRITE, 7]) + MAGIC * 4 + bytes(range(40)) + MAGIC
+    yield "written_dmlc", bytes([WRITE | DMLC, 23]) + MAGIC * 4 + bytes(range(40)) + MAGIC
+
+
+def text_line_seeds() -> Iterator[tuple[str, bytes]]:
+    """Seeds of text_line_fuzzer."""
+    yield "empty", bytes([0, WHOLE])
+    yield "lines", bytes([0, WHOLE]) + b"one\ntwo\nthree\n"
+    yield "lines_by_one", bytes([0, BY_ONE]) + b"one\ntwo\nthree\n"
+    yield "open_end", bytes([0, BY_FIVE]) + b"one\ntwo"
+    yield "empty_lines", bytes([0, GROWING]) + b"\n\n\nx\n\n"
+    yield "carriage_return", bytes([0, SCATTER]) + b"one\r\n\rtwo\r\n"
+    yield (
+        "longer_than_the_buffer",
+        bytes([ANY_SIZE, WHOLE]) + b"a" * 150 + b"\n" + b"b" * 32 + b"\n",
+    )
+    yield "exactly_the_buffer", bytes([ANY_SIZE, WHOLE]) + b"a" * 32 + b"\n" + b"b" * 31 + b"\n" * 2
+    yield "too_long", bytes([0, WHOLE]) + b"c" * 41 + b"\n"
+    yield "as_long_as_allowed", bytes([0, WHOLE]) + b"c" * 40 + b"\n" + b"d" * 40
+    yield "gzip", bytes([0, WHOLE]) + gzip_member(b"one\n")
+    yield "gzip_in_a_later_line", bytes([0, WHOLE]) + b"\n" + gzip_member(b"one\n")
+    yield "short_gzip", bytes([0, BY_ONE]) + b"\x1f\x8b\x08"
+    yield "any_bytes", bytes([0, WHOLE]) + bytes(range(256))
+    table = b"a,b\r\n1,2\r\na,b\n3,4\n\r\n"
+    yield "strip", bytes([ANY_SIZE | STRIP, BY_ONE]) + table
+    yield "strip_long", bytes([ANY_SIZE | STRIP, WHOLE]) + b"x" * 31 + b"\r\n" + b"y" * 31 + b"\r"
+    yield "header", bytes([ANY_SIZE | HEADER, GROWING]) + table
+    yield "header_only", bytes([ANY_SIZE | 3 * HEADER, WHOLE]) + table[:10]
+    yield "header_repeated", bytes([ANY_SIZE | STRIP | REPEATED | HEADER, BY_FIVE]) + table
+    yield "header_repeated_too_long", bytes([REPEATED | HEADER, WHOLE]) + b"h" * 41 + b"\n"
+    yield "header_repeated_cut", bytes([REPEATED | 2 * HEADER, BY_ONE]) + b"a,b\nc,d"
+    yield "header_repeated_gzip", bytes([REPEATED | HEADER, WHOLE]) + gzip_member(table)
+    yield "written", bytes([WRITE, 7]) + bytes(range(64))
+
+
+def inflate_seeds() -> Iterator[tuple[str, bytes]]:
+    """Seeds of inflate_fuzzer: bit 0 zlib, 2 a deflate body, 4 plain bytes, 8 to 56 sizes."""
+    data = b"some text, some more text"
+    member = gzip_member(data)
+    yield "empty", bytes([32, WHOLE])
+    yield "gzip", bytes([32, WHOLE]) + member
+    yield "gzip_by_one", bytes([0, BY_ONE]) + member
+    yield "gzip_small_reads", bytes([8, BY_FIVE | 0x20]) + member
+    yield "gzip_two_members", bytes([32, GROWING]) + member + gzip_member(b"") + member
+    yield (
+        "gzip_all_fields",
+        bytes([16, BY_ONE]) + gzip_member(data, 0x1F, b"\x04\0abcd" + b"name\0" + b"comment\0"),
+    )
+    yield "gzip_empty_extra", bytes([32, WHOLE]) + gzip_member(data, 4, b"\0\0")
+    yield "gzip_bad_magic", bytes([32, WHOLE]) + b"\x1f\x8c" + member[2:]
+    yield "gzip_bad_method", bytes([32, WHOLE]) + member[:2] + b"\7" + member[3:]
+    yield "gzip_reserved_flag", bytes([32, WHOLE]) + gzip_member(data, 0x20)
+    yield (
+        "gzip_bad_header_crc",
+        bytes([32, WHOLE]) + gzip_member(data, 2)[:10] + b"??" + member[10:],
+    )
+    yield "gzip_cut_header", bytes([32, WHOLE]) + member[:7]
+    yield "gzip_cut_body", bytes([32, WHOLE]) + member[:20]
+    yield "gzip_cut_trailer", bytes([32, WHOLE]) + member[:-3]
+    yield "gzip_bad_crc", bytes([32, WHOLE]) + member[:-8] + b"?" + member[-7:]
+    yield "gzip_bad_length", bytes([32, WHOLE]) + member[:-4] + b"?" + member[-3:]
+    yield "gzip_bad_block", bytes([32, WHOLE]) + member[:10] + b"\xff" + member[11:]
+    yield "gzip_garbage_behind", bytes([32, WHOLE]) + member + b"garbage"
+    yield "gzip_zeros_behind", bytes([32, WHOLE]) + member + bytes(8)
+    yield "zlib", bytes([33, WHOLE]) + zlib_stream(data)
+    yield "zlib_by_one", bytes([1, BY_ONE]) + zlib_stream(data)
+    yield "zlib_two_streams", bytes([33, GROWING]) + zlib_stream(data) + zlib_stream(b"")
+    yield "zlib_dictionary", bytes([33, WHOLE]) + b"\x78\xbb" + zlib_stream(data)[2:]
+    yield "zlib_bad_method", bytes([33, WHOLE]) + b"\x79\x9c" + zlib_stream(data)[2:]
+    yield "zlib_bad_check", bytes([33, WHOLE]) + b"\x78\x9d" + zlib_stream(data)[2:]
+    yield "zlib_bad_adler", bytes([33, WHOLE]) + zlib_stream(data)[:-1] + b"?"
+    yield "zlib_window_too_large", bytes([33, WHOLE]) + zlib_stream(data, b"\x88\x1c")
+    yield "zlib_small_window", bytes([33, WHOLE]) + zlib_stream(data, b"\x08\x1d")
+    yield (
+        "body_stored_blocks",
+        bytes([34, BY_FIVE]) + stored(b"one", 0) + stored(b"", 0) + stored(b"2"),
+    )
+    yield "body_fixed", bytes([34, WHOLE]) + bytes.fromhex(FIXED_BLOCK)
+    yield "body_fixed_zlib", bytes([35, BY_ONE]) + bytes.fromhex(FIXED_BLOCK)
+    yield "body_dynamic", bytes([34, BY_ONE]) + bytes.fromhex(DYNAMIC_BLOCK)
+    yield "body_far_back", bytes([34, WHOLE]) + bytes.fromhex(TOO_FAR_BACK)
+    yield "body_cut", bytes([34, WHOLE]) + bytes.fromhex(DYNAMIC_BLOCK)[:9]
+    yield "written", bytes([36, WHOLE, 9]) + data * 4
+    yield "written_stored", bytes([36, BY_ONE, 0]) + data * 4
+    yield "written_huffman_only", bytes([36, GROWING, 16]) + data * 4
+    yield "written_fixed_members", bytes([37, SCATTER, 156]) + data * 4
+
+
+def stream_seeds() -> Iterator[tuple[str, bytes]]:
+    """Seeds of stream_fuzzer."""
+    tfrecords = tfrecord(b"first") + tfrecord(b"") + tfrecord(b"z" * 30)
+    parts = part(0, b"first") + part(1, b"one,") + part(3, b"two")
+    lines = b"one\n\ntwo\nthree"
+    corrupt = tfrecord(b"bad")[:-1] + b"?"
+    cases = {"recordio": (RECORDIO, parts), "tfrecord": (TFRECORD, tfrecords)}
+    cases["text_line"] = TEXT_LINE, lines
+    for name, (kind, data) in cases.items():
+        yield f"{name}", bytes([kind, 0, WHOLE, 0]) + data
+        yield f"{name}_pipe", bytes([kind, 0, THROUGH_PIPE, 0]) + data
+        yield f"{name}_gzip", bytes([kind + GZIP, 0, BY_FIVE, 0]) + gzip_member(data)
+        yield f"{name}_gzip_pipe", bytes([kind + GZIP, 0, THROUGH_PIPE, 0]) + gzip_member(data)
+        yield f"{name}_zlib", bytes([kind + ZLIB, 0, BY_ONE, 0]) + zlib_stream(data)
+        yield f"{name}_gzip_cut", bytes([kind + GZIP, 0, WHOLE, 0]) + gzip_member(data)[:-1]
+        yield f"{name}_written_gzip", bytes([kind + GZIP, 0, GROWING, 126]) + data
+        yield f"{name}_written_zlib", bytes([kind + ZLIB, 0, SCATTER, 89]) + data
+        yield f"{name}_at_most_20", bytes([kind, 2, WHOLE, 0]) + data
+    yield "recordio_dmlc", bytes([RECORDIO + 9, 0, WHOLE, 0]) + parts
+    yield "recordio_in_a_record", bytes([RECORDIO, 0, WHOLE, 0]) + part(0, parts)
+    yield "corrupt", bytes([TFRECORD, 0, WHOLE, 0]) + corrupt + tfrecords
+    yield "corrupt_skipped", bytes([TFRECORD, 6, WHOLE, 0]) + corrupt + tfrecords + corrupt
+    yield "corrupt_two_in_a_row", bytes([TFRECORD, 6, WHOLE, 0]) + corrupt * 2 + tfrecords
+    yield "corrupt_all_skipped", bytes([TFRECORD, 18, WHOLE, 0]) + corrupt * 4
+    yield "corrupt_gzip", bytes([TFRECORD + GZIP, 12, WHOLE, 7]) + corrupt + tfrecords
+    yield "empty_member", bytes([TEXT_LINE + GZIP, 0, WHOLE, 0]) + gzip_member(b"") * 2
+    yield "long_record", bytes([TFRECORD, 0, GROWING, 0]) + tfrecord(b"l" * 17000)
+    yield "long_record_pipe", bytes([RECORDIO, 0, THROUGH_PIPE, 0]) + part(0, b"l" * 17000)
+    yield "gzip_unannounced", bytes([TFRECORD, 0, WHOLE, 0]) + gzip_member(tfrecords)
+
+
+def state_file_seeds() -> Iterator[tuple[str, bytes]]:
+    """Seeds of state_file_fuzzer."""
+    yield "empty", b""
+    yield "zero", b"0"
+    yield "number", b"42"
+    yield "newline", b"42\n"
+    yield "blanks", b"42 \r\n"
+    yield "leading_zeros", b"0000000042"
+    yield "too_many_zeros", b"00000000042"
+    yield "greatest", b"2147483647"
+    yield "too_great", b"2147483648"
+    yield "ten_nines", b"9999999999"
+    yield "negative", b"-1"
+    yield "plus", b"+1"
+    yield "hexadecimal", b"0x10"
+    yield "leading_blank", b" 42"
+    yield "only_blanks", b" \n"
+    yield "text", b"forty-two"
+    yield "control_characters", b"\x1b[31m42\0"
+    yield "longest", b"7" + b" " * 63
+    yield "too_long", b"7" + b" " * 64
+    yield "text_behind_the_blanks", b"7" + b" " * 64 + b"x"
+
+
+def channel_name_seeds() -> Iterator[tuple[str, bytes]]:
+    """Seeds of channel_name_fuzzer."""
+    yield "plain", b"train"
+    yield "all_kinds", b"A.b-c_0"
+    yield "dots", b".."
+    yield "longest", b"x" * 64
+    yield "too_long", b"x" * 65
+    yield "empty", b""
+    yield "path", b"../../etc/passwd"
+    yield "absolute", b"/etc/passwd"
+    yield "nul", b"train\0/../x"
+    yield "control_characters", b"\x1b[31mtrain\n"
+    yield "not_ascii", "tr\N{LATIN SMALL LETTER A WITH DIAERESIS}in".encode()
+
+
+SEEDS = {
+    "tfrecord_fuzzer": tfrecord_seeds,
+    "recordio_fuzzer": recordio_seeds,
+    "text_line_fuzzer": text_line_seeds,
+    "inflate_fuzzer": inflate_seeds,
+    "stream_fuzzer": stream_seeds,
+    "state_file_fuzzer": state_file_seeds,
+    "channel_name_fuzzer": channel_name_seeds,
+}
+
+
+def main() -> int:
+    """Writes the seeds; others in their folders stay."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="only see whether they are all there")
+    arguments = parser.parse_args()
+    wrong = 0
+    for target, seeds in SEEDS.items():
+        folder = CORPUS / target
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in seeds():
+            path = folder / name
+            if arguments.check:
+                if not path.is_file() or path.read_bytes() != content:
+                    print(f"{path}: not what make_corpus.py makes", file=sys.stderr)
+                    wrong += 1
+            else:
+                path.write_bytes(content)
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
