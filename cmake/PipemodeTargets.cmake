@@ -5,6 +5,7 @@
 
 include(PipemodeWarnings)
 include(PipemodeSanitizers)
+include(PipemodeHardening)
 
 # An unoptimised build by accident would be an order of magnitude slower than what users get.
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
@@ -17,7 +18,9 @@ target_compile_features(pipemode_options INTERFACE cxx_std_17)
 target_compile_definitions(pipemode_options INTERFACE _GLIBCXX_USE_CXX11_ABI=1)
 # TensorFlow's log shows __FILE__: not where somebody built the wheel.
 target_compile_options(pipemode_options INTERFACE "-fmacro-prefix-map=${PROJECT_SOURCE_DIR}/=")
-target_link_libraries(pipemode_options INTERFACE pipemode_warnings pipemode_sanitizers)
+# dlsym is in a library of its own before glibc 2.34.
+target_link_libraries(pipemode_options INTERFACE pipemode_warnings pipemode_sanitizers
+                                                 pipemode_hardening ${CMAKE_DL_LIBS})
 
 # pipemode_configure_target(<target>)
 # Applies the common options to a library, module or program of this project.

@@ -3,13 +3,20 @@
 #
 # Installs what the build needs from the system, as far as it is missing.
 #
-# usage: install_system_packages.sh <python>
+# usage: install_system_packages.sh [--fuzz] <python>
+#
+# --fuzz: also clang with libFuzzer, which only `make fuzz` and `make test` need.
 #
 # Looks for the files themselves and not for packages, so that anything installed by other means
 # counts. Without root, sudo or apt-get, one line names what is missing.
 set -euo pipefail
 
-python=${1:?usage: install_system_packages.sh <python>}
+fuzz=false
+if [ "${1-}" = --fuzz ]; then
+  fuzz=true
+  shift
+fi
+python=${1:?usage: install_system_packages.sh [--fuzz] <python>}
 cxx=${CXX:-c++}
 
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
@@ -33,6 +40,20 @@ python_include=$("$python" -c 'import sysconfig; print(sysconfig.get_path("inclu
 [ -e "$python_include/Python.h" ] || missing+=("python$version-dev")
 # Debian splits ensurepip from Python; a venv without it has no pip.
 "$python" -c 'import ensurepip, venv' 2> /dev/null || missing+=("python$version-venv")
+
+# Debian has libFuzzer in a package of its own, named after the version of clang; others do not.
+can_fuzz() {
+  command -v clang++ > /dev/null \
+    && echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' \
+      | clang++ -fsanitize=fuzzer,address -x c++ - -o /dev/null > /dev/null 2>&1
+}
+if $fuzz && ! can_fuzz; then
+  missing+=(clang)
+  llvm_version=$(apt-cache depends clang 2> /dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p')
+  if apt-cache show "libclang-rt-$llvm_version-dev" > /dev/null 2>&1; then
+    missing+=("libclang-rt-$llvm_version-dev")
+  fi
+fi
 
 if [ ${#missing[@]} -eq 0 ]; then
   exit 0

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The user's cache of op libraries, which ``build-op`` fills.
+
+Each lies in a folder of its own, named by a hash of all that it depends on: with another TensorFlow
+or another version of this package, the library is not found any more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from sagemaker_tensorflow import __version__, _op_manifest, _op_sources
+from sagemaker_tensorflow._tensorflow_build import TensorFlowBuild
+
+
+def root() -> Path:
+    """Returns ``sagemaker_tensorflow`` in ``$XDG_CACHE_HOME`` or else in ``~/.cache``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "sagemaker_tensorflow"
+
+
+def library(tensorflow: TensorFlowBuild) -> Path:
+    """Returns where the library for ``tensorflow`` is, or would be.
+
+    Raises:
+        OpLibraryError: If this installation has no sources to build it from.
+        OSError: If there is no home folder, or the sources cannot be read.
+    """
+    sources = _op_manifest.sha256_of_sources(_op_sources.folder())
+    key = json.dumps([__version__, sources, tensorflow.version, tensorflow.build])
+    digest = hashlib.sha256(key.encode()).hexdigest()[:16]
+    folder = root() / "ops" / f"tf{tensorflow.version}-{digest}"
+    return folder / f"pipemode_op_tf{tensorflow.minor}.so"
+
+
+def check(path: Path, tensorflow: TensorFlowBuild) -> str | None:
+    """Tells what speaks against loading the library ``path``; ``None`` if nothing does."""
+    try:
+        for entry in (path, path.parent):
+            status = entry.stat()
+            # Loading it is running it.
+            if status.st_uid not in (0, os.geteuid()) or status.st_mode & 0o022:
+                return f"others than you may write to '{entry}'"
+        manifest = _op_manifest.read(path)
+        if manifest.sha256 != _op_manifest.sha256_of_file(path):
+            return "its hash is not that of its manifest"
+    except (OSError, ValueError) as error:
+        return str(error)
+    built_for = (manifest.tensorflow, manifest.tensorflow_build)
+    if built_for != (tensorflow.version, tensorflow.build):
+        return f"it was built for TensorFlow {manifest.tensorflow} ({manifest.tensorflow_build})"
+    return None
