@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bytes that are read: a block of whole records, which a stream repeats."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import zlib
+from pathlib import Path
+from typing import Any, Literal
+
+from sagemaker_tensorflow._stream_encoder import StreamEncoder
+
+# Small, so that the slowest contender reads one within a second.
+_BLOCK_BYTES = 1 << 20
+# A gzip member that is too small shows its beginning more than its rate.
+_COMPRESSED_BLOCK_BYTES = 4 << 20
+# Larger than a processor's caches: what a job reads from files has never been there before.
+_FILE_BYTES = 64 << 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Features:
+    """The scalar features of a ``tf.train.Example``.
+
+    Attributes:
+        floats: How many are random floats.
+        ids: How many are integers of ``id_bits`` random bits.
+        counts: How many are small integers.
+        id_bits: Bits of an id.
+    """
+
+    floats: int
+    ids: int
+    counts: int
+    id_bits: int
+
+    def names(self) -> list[str]:
+        """Returns all names, the floats first."""
+        return [f"f{number:02}" for number in range(self.floats + self.ids + self.counts)]
+
+
+@dataclasses.dataclass(frozen=True)
+class Workload:
+    """One kind of stream.
+
+    Attributes:
+        name: Names its files.
+        record_format: ``'TFRecord'``, ``'RecordIO'`` or ``'TextLine'``.
+        content: What a record holds: random bytes, random letters, or an Example with these
+            features.
+        record_bytes: Length of a record without its frame; ``None`` for Examples.
+        compression_type: ``'GZIP'``, each block a member of its own, or ``None``.
+    """
+
+    name: str
+    record_format: str
+    content: Literal["bytes", "letters"] | Features
+    record_bytes: int | None = None
+    compression_type: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Stream:
+    """A workload on disk.
+
+    Attributes:
+        block_path: The block.
+        file_path: A file that holds the block many times.
+        blocks_in_file: How many times.
+        block_records: Number of records in a block.
+        block_bytes: Bytes of a block, with frames, before compression.
+        compression_ratio: So many times smaller is the block on disk.
+    """
+
+    block_path: str
+    file_path: str
+    blocks_in_file: int
+    block_records: int
+    block_bytes: int
+    compression_ratio: float
+
+
+def write(workload: Workload, folder: str) -> Stream:
+    """Writes ``workload`` into ``folder``; equal workloads make equal bytes."""
+    encoder = StreamEncoder(workload.record_format)
+    limit = _COMPRESSED_BLOCK_BYTES if workload.compression_type else _BLOCK_BYTES
+    source = random.Random(0)
+    block = bytearray()
+    records = 0
+    while True:
+        frame = encoder.encode(_record(workload, source))
+        if len(block) + len(frame) > limit:
+            break
+        block += frame
+        records += 1
+    stored = _compressed(bytes(block)) if workload.compression_type else bytes(block)
+    copies = _FILE_BYTES // len(block)
+    block_path = Path(folder, f"{workload.name}.block")
+    file_path = Path(folder, f"{workload.name}.data")
+    block_path.write_bytes(stored)
+    with file_path.open("wb") as file:
+        for _ in range(copies):
+            file.write(stored)
+    return Stream(
+        str(block_path), str(file_path), copies, records, len(block), len(block) / len(stored)
+    )
+
+
+def _compressed(block: bytes) -> bytes:
+    compressor = zlib.compressobj(wbits=zlib.MAX_WBITS + 16)  # gzip
+    return compressor.compress(block) + compressor.flush()
+
+
+def _record(workload: Workload, source: random.Random) -> bytes:
+    if isinstance(workload.content, Features):
+        return _example(workload.content, source)
+    record = source.randbytes(workload.record_bytes or 0)
+    if workload.content == "letters":
+        return record.translate(bytes(ord("a") + value % 26 for value in range(256)))
+    return record
+
+
+def _example(features: Features, source: random.Random) -> bytes:
+    import tensorflow as tf
+
+    def integer(value: int) -> Any:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+    values = [
+        *(
+            tf.train.Feature(float_list=tf.train.FloatList(value=[source.gauss(0, 1)]))
+            for _ in range(features.floats)
+        ),
+        *(integer(source.getrandbits(features.id_bits)) for _ in range(features.ids)),
+        *(integer(int(source.lognormvariate(3, 1.5))) for _ in range(features.counts)),
+    ]
+    named = tf.train.Features(feature=dict(zip(features.names(), values, strict=True)))
+    return bytes(tf.train.Example(features=named).SerializeToString(deterministic=True))
