@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Trains a model on images that arrive through FIFOs, as in a SageMaker training job.
 
-``make demo`` runs it. It plays the service with ``sagemaker_tensorflow.testing`` and runs
-``train_digits.py``, which knows nothing of that, in a process of its own.
+``make demo`` runs it. ``pipemode run`` plays the service for ``train_digits.py``, which knows
+nothing of that.
 """
 
 from __future__ import annotations
@@ -10,19 +10,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import random
-import selectors
+import shlex
 import signal
 import subprocess
 import sys
+import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from sagemaker_tensorflow import testing
 from sagemaker_tensorflow.records import RecordWriter
 
 # Without these TensorFlow writes notes to stderr in each of three processes.
@@ -32,8 +31,6 @@ EPOCHS = 8
 SHARDS = {"training": 8, "validation": 2}
 VALIDATION_SHARE = 0.2
 WANTED_ACCURACY = 0.9
-LOOK_SECONDS = 0.05
-GRACE_SECONDS = 10
 
 # Runs where there is no sagemaker_tensorflow.
 PREDICT = """
@@ -59,14 +56,6 @@ json.dump(np.argmax(scores, axis=1).tolist(), sys.stdout)
 
 class DemoError(Exception):
     """What the demo ends with, in a line."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """A file as it would lie in S3."""
-
-    path: Path
-    records: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,34 +86,19 @@ def main() -> int:
 def run(folder: Path) -> None:
     print("1. scikit-learn's digits become gzipped TFRecords")
     digits = load_digits()
-    shards = {
-        channel: write_shards(part, folder / channel, SHARDS[channel])
-        for channel, part in digits.items()
-    }
-    for channel, files in shards.items():
-        size = sum(shard.path.stat().st_size for shard in files)
+    for channel, part in digits.items():
+        files = write_shards(part, folder / channel, SHARDS[channel])
+        size = sum(path.stat().st_size for path in files)
         print(
-            f"   {channel:<10}  {count_records(files):>4} images of 8 x 8 pixels in {len(files)} "
+            f"   {channel:<10}  {len(part.images):>4} images of 8 x 8 pixels in {len(files)} "
             f"files, {size / 1e6:.3f} MB"
         )
 
-    print(f"\n2. {SCRIPT.name} trains on them (|); each epoch comes through its own FIFO (>)")
-    channels = {channel: epochs_of(files) for channel, files in shards.items()}
-    model_dir = folder / "model"
-    with testing.serve(channels, "TFRecord") as host:
-        run_script(host, model_dir, folder)
+    print(f"\n2. {SCRIPT.name} trains on them, as a training job; each epoch is a FIFO of its own")
+    model = train(folder)
 
-    print(f"\n3. What went through the FIFOs, all in {host.pipe_dir}")
-    reports = [report for channel in channels for report in host.reports[channel]]
-    print_table(reports, {channel: count_records(files) for channel, files in shards.items()})
-    for channel in channels:
-        if len(host.reports[channel]) != EPOCHS:
-            raise DemoError(
-                f"channel '{channel}' sent {len(host.reports[channel])} epochs, not {EPOCHS}"
-            )
-
-    print("\n4. The saved model, in a process that has no sagemaker_tensorflow")
-    accuracy = check_model(model_dir / "1", digits["validation"], folder)
+    print("\n3. The saved model, in a process that has no sagemaker_tensorflow")
+    accuracy = check_model(model / "1", digits["validation"], folder)
     print(f"   validation accuracy: {accuracy:.1%}")
     if accuracy <= WANTED_ACCURACY:
         raise DemoError(f"the validation accuracy is not over {WANTED_ACCURACY:.0%}")
@@ -147,18 +121,18 @@ def load_digits() -> dict[str, Digits]:
     }
 
 
-def write_shards(digits: Digits, folder: Path, count: int) -> list[Shard]:
+def write_shards(digits: Digits, folder: Path, count: int) -> list[Path]:
     """Writes the files of a channel, each with every ``count``-th image."""
     folder.mkdir()
-    shards = []
+    paths = []
     for number in range(count):
         path = folder / f"{number:02}.tfrecord.gz"
         with RecordWriter(path, "TFRecord", compression_type="GZIP") as writer:
             images = digits.images[number::count]
             for example in make_examples(images, digits.labels[number::count]):
                 writer.write(example)
-        shards.append(Shard(path, len(images)))
-    return shards
+        paths.append(path)
+    return paths
 
 
 def make_examples(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) -> Iterator[bytes]:
@@ -173,96 +147,37 @@ def make_examples(images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64]) 
         yield example.SerializeToString()
 
 
-def count_records(shards: list[Shard]) -> int:
-    return sum(shard.records for shard in shards)
-
-
-def epochs_of(shards: list[Shard]) -> Callable[[int], bytes]:
-    """Returns a function that gives the stream of an epoch.
-
-    It is what the service sends: the files as they are, one after the other, in another order each
-    time (``ShuffleConfig``), for as many epochs as the script reads.
-    """
-
-    def stream(epoch: int) -> bytes:
-        order = random.Random(epoch).sample(shards, len(shards))
-        return b"".join(shard.path.read_bytes() for shard in order)
-
-    return stream
-
-
-def run_script(host: testing.PipeModeHost, model_dir: Path, temporary_dir: Path) -> None:
-    """Runs the script as a training job does; shows what it prints and each FIFO that is done."""
-    environment = {
-        **os.environ,
-        **host.environment,
-        "SM_MODEL_DIR": str(model_dir),
-        "PYTHONUNBUFFERED": "1",
-        "TMPDIR": str(temporary_dir),  # TensorFlow leaves files behind when it is interrupted
-    }
-    command = [sys.executable, str(SCRIPT), "--epochs", str(EPOCHS)]
+def train(folder: Path) -> Path:
+    """Runs the script as a training job does; returns the folder of its model."""
+    command = [
+        *("run", SCRIPT),
+        # In another order for each epoch, as with the service's ShuffleConfig.
+        *("--channel", f"training={folder / 'training'},shuffle-seed=1"),
+        *("--channel", f"validation={folder / 'validation'}"),
+        *("--hyperparameter", f"epochs={EPOCHS}"),
+        *("--output-path", folder / "output"),
+        *("--job-name", "demo"),
+    ]
+    arguments = [str(argument) for argument in command]
+    print(f"   $ pipemode {shlex.join(arguments)}\n", flush=True)
+    # TensorFlow leaves temporary files behind when it is interrupted.
+    environment = {**os.environ, "TMPDIR": str(folder)}
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, "-m", "sagemaker_tensorflow", *arguments], env=environment
     ) as process:
         try:
-            show_progress(process, host)
             process.wait()
-        finally:
-            stop(process)
+        except BaseException:
+            # After Ctrl-C it knows already, and ends the script. Once more would kill the script.
+            if not isinstance(sys.exc_info()[1], KeyboardInterrupt):
+                process.terminate()
+            process.wait()
+            raise
     if process.returncode != 0:
-        raise DemoError(f"{SCRIPT.name} ended with exit code {process.returncode}")
-
-
-def show_progress(process: subprocess.Popen[bytes], host: testing.PipeModeHost) -> None:
-    """Passes on the output of ``process`` until it ends."""
-    shown = dict.fromkeys(host.reports, 0)
-    for output in read_output(process):
-        for line in output.decode(errors="replace").splitlines():
-            print(f"   | {line}", flush=True)
-        for channel, reports in host.reports.items():
-            for report in reports[shown[channel] :]:
-                shown[channel] += 1
-                print(f"   > {Path(report.path).name}: {report.bytes} bytes", flush=True)
-
-
-def read_output(process: subprocess.Popen[bytes]) -> Iterator[bytes]:
-    """Yields whole lines as they come, or ``b""`` when there are none for a while."""
-    assert process.stdout is not None
-    rest = b""
-    with selectors.DefaultSelector() as selector:
-        selector.register(process.stdout, selectors.EVENT_READ)
-        while True:
-            if not selector.select(LOOK_SECONDS):
-                yield b""
-                continue
-            piece = os.read(process.stdout.fileno(), 1 << 16)
-            lines, newline, rest = (rest + piece).rpartition(b"\n")
-            yield lines + newline
-            if not piece:
-                yield rest
-                return
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    """Ends ``process`` if it still runs, as the service ends a job."""
-    if process.poll() is not None:
-        return
-    process.terminate()
-    try:
-        process.wait(GRACE_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-
-
-def print_table(reports: list[testing.EpochReport], records: dict[str, int]) -> None:
-    print("   channel     epoch  FIFO          records     MB   MB/s")
-    for report in reports:
-        megabytes = report.bytes / 1e6
-        print(
-            f"   {report.channel:<10}  {report.epoch:>5}  {Path(report.path).name:<12}  "
-            f"{records[report.channel]:>7}  {megabytes:>5.3f}  {megabytes / report.seconds:>5.0f}"
-        )
-    print("   (MB/s: how fast the pipe took the bytes; an epoch of this size fits into it whole.)")
+        raise DemoError(f"pipemode run ended with exit code {process.returncode}")
+    with tarfile.open(folder / "output" / "demo" / "output" / "model.tar.gz") as archive:
+        archive.extractall(folder / "model", filter="data")
+    return folder / "model"
 
 
 def check_model(model_dir: Path, digits: Digits, folder: Path) -> float:

@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The folder of a job: a temporary one, or one that is kept."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from sagemaker_tensorflow._local.interrupts import StopSignals
+from sagemaker_tensorflow._local.job import Host, Job
+from sagemaker_tensorflow._local.settings import JobError
+
+
+class JobFolder:
+    """The folder of a job, which may hold those of its hosts.
+
+    Args:
+        given: It, new or empty; it is kept. ``None``: a temporary one, which is not.
+        signals: Waits while that is removed.
+
+    Raises:
+        JobError: When entered, if the given one cannot be used.
+    """
+
+    def __init__(self, given: Path | None, signals: StopSignals) -> None:
+        self._signals = signals
+        self.kept = given is not None
+        self.path = Path()
+        self._given = given
+
+    def __enter__(self) -> JobFolder:
+        if self._given is None:
+            self.path = Path(tempfile.mkdtemp(prefix="pipemode-job-"))
+            return self
+        self.path = self._given.absolute()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            empty = next(self.path.iterdir(), None) is None
+        except OSError as error:
+            raise JobError(f"cannot use the base folder '{self.path}': {error.strerror}") from None
+        if not empty:
+            raise JobError(
+                f"the base folder '{self.path}' is not empty: each job needs a fresh one, or "
+                "epochs of the one before would count; remove it, or name another"
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.kept:
+            with self._signals.collected():
+                shutil.rmtree(self.path, ignore_errors=True)
+
+    def of_host(self, host: Host, job: Job) -> Path:
+        """Returns a host's folder, in place of ``/opt/ml``."""
+        return self.path if len(job.hosts) == 1 else self.path / host.name
+
+    def keep(self) -> None:
+        """Does not remove it, after all."""
+        self.kept = True

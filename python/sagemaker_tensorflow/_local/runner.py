@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a job from the first folder to the last: what the service does around a script."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from sagemaker_tensorflow._local import layout, opt_ml, outputs
+from sagemaker_tensorflow._local.feeders import Feeders
+from sagemaker_tensorflow._local.history import History
+from sagemaker_tensorflow._local.interrupts import Interrupted, StopSignals
+from sagemaker_tensorflow._local.job import Job
+from sagemaker_tensorflow._local.job_folder import JobFolder
+from sagemaker_tensorflow._local.layout import Layout
+from sagemaker_tensorflow._local.scripts import Scripts, try_opt_ml
+from sagemaker_tensorflow._local.settings import Observer, Settings
+from sagemaker_tensorflow._local.watch import Watch
+
+_FAILED = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """How a job ended.
+
+    Attributes:
+        status: Exit status: the script's, if nothing else went wrong.
+        failure: Why the job failed; ``None``: it did not.
+        seconds: From the script's start to its end.
+        outputs: Where model and output are.
+        base_dir: The job's folder, if it is still there.
+        left_behind: How many processes scripts left running; they are killed.
+        history: How its channels went.
+    """
+
+    status: int
+    failure: str | None
+    seconds: float
+    outputs: list[str]
+    base_dir: Path | None
+    left_behind: int
+    history: History
+
+
+def run(job: Job, settings: Settings, observer: Observer) -> Result:
+    """Runs a job.
+
+    Raises:
+        JobError: If it could not be begun.
+        Interrupted: If a signal came before the script had started, or after it had ended.
+        ChannelError: If a channel cannot be fed.
+        LayoutError: If its folders cannot be made.
+        OutputError: If there is no place for its output.
+        ClusterError: If its hosts cannot find each other.
+    """
+    outputs.check(job)
+    with contextlib.ExitStack() as stack:
+        signals = stack.enter_context(StopSignals())
+        folder = stack.enter_context(JobFolder(settings.base_dir, signals))
+        seen = Layout(opt_ml.OPT_ML) if settings.at_opt_ml else None
+        layouts = [
+            layout.create(
+                job, host, folder.of_host(host, job), settings.dependencies, folder.path, seen
+            )
+            for host in job.hosts
+        ]
+        if seen:
+            try_opt_ml(layouts[0])
+        feeders = Feeders(job, layouts, stack)
+        scripts = Scripts(job, layouts, seen, folder, observer, stack)
+        if settings.install_requirements:
+            scripts.install_requirements()
+        feeders.start()
+        watch = Watch(job, settings, feeders, scripts, observer)
+        with signals.collected():
+            watch.run(signals)
+        feeders.stop()
+        rows = feeders.rows()
+        watch.history.add(watch.seconds, rows, last=True)
+        observer.show(watch.seconds, rows)
+        status, failure = watch.status, watch.failure
+        said = [text for text in (folders.failure() for folders in layouts) if text]
+        if failure and said:
+            failure = f"{failure}; it says: {said[0].strip()}"
+        _report(layouts, failure)
+        written: list[str] = []
+        try:
+            written = outputs.collect(job, layouts)
+        except outputs.OutputError as error:
+            folder.keep()
+            observer.say(f"{error}; it is still in {folder.path}")
+            status, failure = status or _FAILED, failure or str(error)
+        except Interrupted:
+            folder.keep()
+            observer.say(f"model and output are still in {folder.path}")
+            raise
+        return Result(
+            status,
+            failure or None,
+            watch.seconds,
+            written,
+            folder.path if folder.kept else None,
+            watch.left_behind,
+            watch.history,
+        )
+
+
+def _report(layouts: Sequence[Layout], failure: str) -> None:
+    for folders in layouts:
+        with contextlib.suppress(OSError):  # the script may have done anything to its folders
+            if failure:
+                folders.report_failure(failure)
+            else:
+                folders.report_success()

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The processes of a job: its script on each host, and what runs before it and beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from sagemaker_tensorflow import mkldnn
+from sagemaker_tensorflow._local import cluster, environment, layout, opt_ml
+from sagemaker_tensorflow._local.job import Host, Job
+from sagemaker_tensorflow._local.job_folder import JobFolder
+from sagemaker_tensorflow._local.layout import Layout
+from sagemaker_tensorflow._local.script import Script
+from sagemaker_tensorflow._local.settings import JobError, Observer
+
+
+class Scripts:
+    """Starts the processes of a job.
+
+    Args:
+        job: The job.
+        layouts: The folders of its hosts.
+        seen: Where the scripts see them, if that is another place.
+        folder: The job's folder.
+        observer: Says where output goes.
+        stack: Ends the processes at its end.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        layouts: Sequence[Layout],
+        seen: Layout | None,
+        folder: JobFolder,
+        observer: Observer,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self._job = job
+        self._layouts = layouts
+        self._at_opt_ml = seen is not None
+        self._seen = [seen or folders for folders in layouts]
+        self._folder = folder
+        self._observer = observer
+        self._stack = stack
+        self._configs, self._servers = cluster.tensorflow_configs(job)
+        self._environments = [
+            self._environment(host, seen_folders, config)
+            for host, seen_folders, config in zip(job.hosts, self._seen, self._configs, strict=True)
+        ]
+
+    def install_requirements(self) -> None:
+        """Has pip install them into this Python, as the toolkit does; once, for all hosts."""
+        folder = self._layouts[0].code_dir
+        package = ["."] if (folder / "setup.py").is_file() else []
+        named = ["-r", "requirements.txt"] if (folder / "requirements.txt").is_file() else []
+        if not package + named:
+            raise JobError(f"there is no requirements.txt in {self._job.source}")
+        self._observer.say("installing requirements")
+        command = [sys.executable, "-m", "pip", "install", *package, *named]
+        with self._start(command, self._environments[0], folder) as pip:
+            end = pip.end()
+        if end.exit_code != 0:
+            raise JobError(f"pip could not install the requirements: it {end}")
+
+    def commands(self) -> list[list[str]]:
+        """Returns each host's command."""
+        return [
+            [
+                *(_opt_ml_command(folders) if self._at_opt_ml else []),
+                *environment.command(sys.executable, self._job.program, folders.code_dir),
+                *environment.arguments(self._job.hyperparameters),
+            ]
+            for folders in self._layouts
+        ]
+
+    def start(self) -> dict[str, Script]:
+        """Starts the scripts; returns them by the names of their hosts."""
+        for folders in self._layouts:
+            path = folders.code_dir / self._job.program
+            path.chmod(path.stat().st_mode | 0o111)
+        if self._job.cluster == "mpi":
+            return {"mpirun": self._start_mpi()}
+        return {
+            host.name: self._stack.enter_context(self._start(command, variables, folders.code_dir))
+            for host, command, variables, folders in zip(
+                self._job.hosts, self.commands(), self._environments, self._layouts, strict=True
+            )
+        }
+
+    def start_servers(self) -> list[Script]:
+        """Starts the parameter servers."""
+        return [
+            self._stack.enter_context(
+                self._start(
+                    cluster.parameter_server_command(),
+                    {**os.environ, "TF_CONFIG": config, "TF_CPP_MIN_LOG_LEVEL": "2"},
+                    Path.cwd(),
+                )
+            )
+            for config in self._servers
+        ]
+
+    def _start_mpi(self) -> Script:
+        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pipemode-mpi-"))
+        file = Path(folder) / "ranks.json"
+        hosts = [
+            {"command": command, "cwd": str(folders.code_dir), "environment": variables}
+            for command, variables, folders in zip(
+                self.commands(), self._environments, self._layouts, strict=True
+            )
+        ]
+        ranks = {"processes_per_host": self._job.processes_per_host, "hosts": hosts}
+        file.write_text(json.dumps(ranks), encoding="ascii")
+        command = cluster.mpi_command(self._job, file)
+        return self._stack.enter_context(
+            self._start(command, self._environments[0], self._layouts[0].code_dir)
+        )
+
+    def _start(self, command: list[str], variables: dict[str, str], cwd: Path) -> Script:
+        remove = [] if self._folder.kept else [self._folder.path]
+        return Script(command, variables, cwd, output=self._observer.output, remove=remove)
+
+    def _environment(self, host: Host, folders: Layout, config: str | None) -> dict[str, str]:
+        # What a job around this one says of itself is not for this one's script.
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("SM_")}
+        surroundings = {
+            # As in the service's images. Else a script's lines come when it ends.
+            "PYTHONUNBUFFERED": "1",
+            **ours,
+            "TRAINING_JOB_NAME": self._job.name,
+            **self._job.environment,
+            **mkldnn.translated(self._job.environment),
+        }
+        said = environment.variables(
+            folders,
+            layout.hyperparameters(self._job, folders),
+            layout.input_data_config(self._job, host),
+            layout.resource_config(self._job, host),
+            surroundings,
+        )
+        return {**surroundings, **said, **({"TF_CONFIG": config} if config else {})}
+
+
+def try_opt_ml(folders: Layout) -> None:
+    """Finds out, before anything runs, whether a script can see ``folders`` at /opt/ml.
+
+    Raises:
+        JobError: If it cannot; the message says why.
+    """
+    tried = subprocess.run(  # noqa: S603
+        [*_opt_ml_command(folders), "/bin/sh", "-c", ":"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if tried.returncode != 0:
+        raise JobError(f"--opt-ml: {tried.stderr.strip()}")
+
+
+def _opt_ml_command(folders: Layout) -> list[str]:
+    """Returns what the command of a script begins with that is to see ``folders`` at /opt/ml."""
+    return [sys.executable, "-I", "-S", opt_ml.__file__, str(folders.base)]

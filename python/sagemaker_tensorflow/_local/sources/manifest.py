@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the two kinds of manifests say.
+
+A manifest is a JSON array: ``[{"prefix": "s3://bucket/some/"}, "a", "b"]``. An augmented manifest
+is JSON lines; an attribute whose name ends with ``-ref`` names an object.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from sagemaker_tensorflow._local.sources.local import local_path
+from sagemaker_tensorflow._local.sources.objects import (
+    Entry,
+    Item,
+    Reference,
+    SourceError,
+    Value,
+    is_s3,
+)
+
+_REFERENCE_SUFFIX = "-ref"
+
+
+def parse_manifest(text: bytes, uri: str) -> list[Item]:
+    """Returns the objects that a manifest lists, in its order.
+
+    Args:
+        text: Its content.
+        uri: Where it lies. A local prefix may be relative to that folder.
+
+    Raises:
+        SourceError: If it is no such manifest.
+    """
+    entries = _load(text, f"manifest '{uri}'")
+    prefix = None
+    if isinstance(entries, list) and entries and isinstance(entries[0], dict):
+        prefix = entries[0].get("prefix")
+    if not isinstance(prefix, str) or not all(isinstance(entry, str) for entry in entries[1:]):
+        raise SourceError(
+            f"manifest '{uri}' must be a JSON array of one object and strings, like "
+            '[{"prefix": "s3://bucket/some/prefix/"}, "a.tfrecord", "b.tfrecord"]'
+        )
+    if len(entries) == 1:
+        raise SourceError(f"manifest '{uri}' lists no objects")
+    return [(Reference(_resolve(prefix + entry, uri), entry),) for entry in entries[1:]]
+
+
+def parse_augmented_manifest(text: bytes, uri: str, attribute_names: tuple[str, ...]) -> list[Item]:
+    """Returns for each line of an augmented manifest the named attributes in their order.
+
+    Strings are sent without their quotes, whatever else as compact JSON. Empty lines are none.
+
+    Args:
+        text: Its content.
+        uri: Where it lies. A local object may be named relative to that folder.
+        attribute_names: Which attributes are sent.
+
+    Raises:
+        SourceError: If a line is no JSON object or lacks an attribute.
+    """
+    items: list[Item] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"line {number} of manifest '{uri}'"
+        attributes = _load(line, where)
+        if not isinstance(attributes, dict):
+            raise SourceError(f"{where} is no JSON object")
+        missing = [name for name in attribute_names if name not in attributes]
+        if missing:
+            raise SourceError(
+                f"{where} has no attribute '{missing[0]}'; it has: "
+                + ", ".join(map(repr, attributes))
+            )
+        items.append(tuple(_entry(name, attributes[name], uri, where) for name in attribute_names))
+    if not items:
+        raise SourceError(f"manifest '{uri}' has no lines")
+    return items
+
+
+def _entry(name: str, value: Any, uri: str, where: str) -> Entry:
+    if name.endswith(_REFERENCE_SUFFIX):
+        if not isinstance(value, str) or not value:
+            raise SourceError(f"{where}: '{name}' must be the URI of an object, not {value!r}")
+        return Reference(_resolve(value, uri), value)
+    if not isinstance(value, str):
+        value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return Value(f"attribute '{name}' in {where}", value.encode())
+
+
+def _resolve(target: str, manifest_uri: str) -> str:
+    """Returns the URI of an object in S3 or the absolute path of a local one."""
+    if is_s3(target):
+        return target
+    if is_s3(manifest_uri):
+        raise SourceError(
+            f"manifest '{manifest_uri}' names '{target}': full s3:// URIs are needed there"
+        )
+    if target[:7].lower() == "file://":
+        return str(local_path(target))
+    return str(local_path(manifest_uri).parent / target)
+
+
+def _load(text: bytes, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:  # JSON or UTF-8
+        raise SourceError(f"{where} is not valid JSON: {error}") from None

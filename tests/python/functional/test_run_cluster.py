@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``pipemode run`` with hosts that work together, and beside SageMaker's own toolkit."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from run_helpers import Command, write_script
+from sagemaker_tensorflow.records import RecordWriter
+
+ROOT = Path(__file__).parents[3]
+RECORDS = 64
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    for number in range(4):
+        with RecordWriter(folder / f"{number}.tfrecord", "TFRecord") as writer:
+            for record in range(RECORDS // 4):
+                writer.write(b"%d" % (number * 16 + record))
+    return folder
+
+
+def model_of(folder):
+    shutil.unpack_archive(next(folder.glob("*/output/model.tar.gz")), folder / "model")
+    return {path.name: path.read_text() for path in (folder / "model").iterdir()}
+
+
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun")
+def test_mpi(tmp_path, data):
+    script = write_script(
+        tmp_path,
+        """
+        rank = os.environ["OMPI_COMM_WORLD_RANK"]
+        assert os.environ["OMPI_COMM_WORLD_SIZE"] == "4"
+        base = Path(os.environ["SAGEMAKER_BASE_DIR"])
+        assert base.name == os.environ["SM_CURRENT_HOST"] and Path.cwd() == base / "code"
+        count = read() if int(rank) % 2 == 0 else None
+        (model / rank).write_text(json.dumps([base.name, count, sys.argv[1:]]))
+        """,
+    )
+    arguments = [
+        "--instance-count=2",
+        "-psagemaker_mpi_enabled=true",
+        "-psagemaker_mpi_num_of_processes_per_host=2",
+        "-pa=b",
+    ]
+    with Command(tmp_path, script, f"--channel=training={data}", *arguments) as command:
+        ended = command.finish()
+    assert ended.status == 0, ended.stderr
+    found = {rank: json.loads(text) for rank, text in model_of(tmp_path).items()}
+    args = ["-a", "b"]
+    assert found == {
+        "0": ["algo-1", RECORDS, args],
+        "1": ["algo-1", None, args],
+        "2": ["algo-2", RECORDS, args],
+        "3": ["algo-2", None, args],
+    }
+
+
+@pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun")
+def test_mpi_that_fails(tmp_path):
+    script = write_script(tmp_path, "sys.exit(3)")
+    with Command(tmp_path, script, "-psagemaker_mpi_enabled=true") as command:
+        assert command.finish().status == 3
+
+
+@pytest.mark.slow
+def test_multi_worker_mirrored_training(tmp_path, data):
+    script = write_script(
+        tmp_path,
+        """
+        import tensorflow as tf
+        from sagemaker_tensorflow import PipeModeDataset
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        assert strategy.num_replicas_in_sync == 2
+        ds = PipeModeDataset("training", "TFRecord").batch(8)
+        with strategy.scope():
+            total = tf.Variable(0, dtype=tf.int64, aggregation=tf.VariableAggregation.SUM)
+        mine = 0
+        for batch in ds:
+            numbers = tf.strings.to_number(batch, tf.int64)
+            mine += int(tf.reduce_sum(numbers))
+        reduced = strategy.run(
+            lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.constant(mine))
+        )
+        (model / os.environ["SM_CURRENT_HOST"]).write_text(str([mine, int(reduced)]))
+        """,
+    )
+    with Command(
+        tmp_path,
+        script,
+        f"--channel=training={data},distribution=ShardedByS3Key",
+        "--instance-count=2",
+        "-psagemaker_multi_worker_mirrored_strategy_enabled=true",
+    ) as command:
+        ended = command.finish(timeout=110)
+    assert ended.status == 0, ended.stderr
+    first, second = (json.loads(text) for _, text in sorted(model_of(tmp_path).items()))
+    assert first[0] != second[0]
+    assert first[0] + second[0] == first[1] == second[1] == sum(range(RECORDS))
+
+
+@pytest.mark.slow
+def test_parameter_servers(tmp_path):
+    script = write_script(
+        tmp_path,
+        """
+        config = json.loads(os.environ["TF_CONFIG"])
+        assert config["task"]["type"] == {"algo-1": "master", "algo-2": "worker"}[
+            os.environ["SM_CURRENT_HOST"]
+        ]
+        import tensorflow as tf
+        address = config["cluster"]["ps"][0]
+        tf.config.experimental_connect_to_host(f"grpc://{address}", job_name="ps")
+        with tf.device("/job:ps/task:0/device:CPU:0"):
+            assert int(tf.constant(1) + 1) == 2
+        """,
+    )
+    with Command(
+        tmp_path, script, "--instance-count=2", "-psagemaker_parameter_server_enabled=true"
+    ) as command:
+        ended = command.finish(timeout=110)
+    assert ended.status == 0, ended.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_the_toolkit_tells_a_script_the_same():
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "compare_toolkit.py")],
+        capture_output=True,
+        text=True,
+        timeout=580,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("0 differences that are not expected\n")

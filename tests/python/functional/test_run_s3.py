@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``pipemode run`` from S3 and into S3, on a real server."""
+
+import io
+import itertools
+import json
+import tarfile
+
+import pytest
+from run_helpers import Command, write_script
+from s3_server import ACCESS_KEY, BUCKET, SECRET_KEY
+from sagemaker_tensorflow.records import RecordWriter
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def variables(tmp_path, s3_server):
+    return {
+        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_ENDPOINT_URL_S3": s3_server.endpoint,
+    }
+
+
+@pytest.fixture
+def prefix():
+    return f"run-{next(_numbers)}"
+
+
+@pytest.fixture
+def uri(tmp_path, s3_server, prefix):
+    """Where there are two objects of 5 records each."""
+    for number in range(2):
+        path = tmp_path / f"{number}.tfrecord"
+        with RecordWriter(path, "TFRecord") as writer:
+            for _ in range(5):
+                writer.write(b"record")
+        s3_server.client.upload_file(str(path), BUCKET, f"{prefix}/data/{number}.tfrecord")
+    return f"s3://{BUCKET}/{prefix}"
+
+
+def test_from_s3_to_s3(tmp_path, s3_server, variables, uri, prefix):
+    script = write_script(
+        tmp_path,
+        """
+        (model / "counts").write_text(json.dumps([read(), read()]))
+        assert os.environ["AWS_ACCESS_KEY_ID"]  # the script may use S3, too
+        """,
+    )
+    arguments = [f"--channel=training={uri}/data,shuffle-seed=1", f"--output-path={uri}/out"]
+    with Command(tmp_path, script, *arguments, "--job-name=j", env=variables) as command:
+        ended = command.finish()
+    assert ended.status == 0, ended.stderr
+    assert f"wrote {uri}/out/j/output/model.tar.gz" in ended.stderr
+    body = s3_server.client.get_object(Bucket=BUCKET, Key=f"{prefix}/out/j/output/model.tar.gz")
+    with tarfile.open(fileobj=io.BytesIO(body["Body"].read())) as archive:
+        assert json.load(archive.extractfile("counts")) == [10, 10]
+    assert SECRET_KEY not in ended.stderr
+
+
+def test_uncompressed_output(tmp_path, s3_server, variables, uri, prefix):
+    write_script(tmp_path, "(model / '1').mkdir(); (model / '1' / 'a').write_text('A')")
+    request = {
+        "TrainingJobName": "j",
+        "HyperParameters": {"sagemaker_program": "train.py"},
+        "OutputDataConfig": {"S3OutputPath": f"{uri}/out/", "CompressionType": "NONE"},
+    }
+    (tmp_path / "job.json").write_text(json.dumps(request))
+    with Command(tmp_path, "--request=job.json", env=variables) as command:
+        ended = command.finish()
+    assert ended.status == 0, ended.stderr
+    body = s3_server.client.get_object(Bucket=BUCKET, Key=f"{prefix}/out/j/output/model/1/a")
+    assert body["Body"].read() == b"A"
+
+
+def test_model_is_kept_when_nobody_takes_it(tmp_path, variables):
+    script = write_script(tmp_path, "(model / 'm').write_text('m')")
+    nobody = variables | {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}
+    with Command(tmp_path, script, "--output-path=s3://bucket/x", env=nobody) as command:
+        _, errors = command.process.communicate(timeout=90)
+    assert command.process.returncode == 1
+    assert "cannot collect the model into s3://bucket/x" in errors
+    [kept] = command.tmp.iterdir()
+    assert (kept / "model" / "m").read_text() == "m"
+    assert str(kept) in errors
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "sesame-street"}, "S3 refuses access"),
+        ({}, "no object's key begins with"),
+    ],
+)
+def test_what_cannot_be_listed(tmp_path, variables, uri, changed, said):
+    script = write_script(tmp_path, "Path(HERE, 'ran').touch()")
+    channel = f"--channel=training={uri}/" + ("data" if changed else "nothing")
+    with Command(tmp_path, script, channel, env=variables | changed) as command:
+        ended = command.finish()
+    assert ended.status == 1
+    assert "channel 'training'" in ended.stderr
+    assert said in ended.stderr
+    assert "sesame" not in ended.stderr
+    assert not (tmp_path / "ran").exists()
