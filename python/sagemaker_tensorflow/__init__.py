@@ -10,6 +10,8 @@
 ``RecordReader``, ``ChannelReader`` and the writers read and write the same records without
 TensorFlow; ``sagemaker_tensorflow.testing`` serves channels through real FIFOs on one machine.
 
+``mkldnn`` switches TensorFlow's oneDNN off and on.
+
 Importing the package is cheap: TensorFlow and the compiled parts are loaded by the names that need
 them.
 """
@@ -20,8 +22,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sagemaker_tensorflow.channels import channel_dataset
     from sagemaker_tensorflow.exceptions import OpLibraryError, PipeModeDatasetException
-    from sagemaker_tensorflow.pipemode import PipeModeDataset
+    from sagemaker_tensorflow.keras_checkpoint import PipeModeCheckpoint
+    from sagemaker_tensorflow.keras_metrics import PipeModeMetrics
+    from sagemaker_tensorflow.pipemode import PipeModeDataset, load_op
     from sagemaker_tensorflow.records import (
         ChannelReader,
         ChannelWriter,
@@ -30,33 +35,51 @@ if TYPE_CHECKING:
         RecordWriter,
         encode,
     )
+    from sagemaker_tensorflow.stats import ChannelStats, channel_stats
+
+from sagemaker_tensorflow import mkldnn
 
 __version__ = "3.0.0"
 
 # Where each public name lives.
 _MODULE_OF = {
     "ChannelReader": "records",
+    "ChannelStats": "stats",
     "ChannelWriter": "records",
     "OpLibraryError": "exceptions",
     "PipeError": "records",
+    "PipeModeCheckpoint": "keras_checkpoint",
     "PipeModeDataset": "pipemode",
     "PipeModeDatasetException": "exceptions",
+    "PipeModeMetrics": "keras_metrics",
     "RecordReader": "records",
     "RecordWriter": "records",
+    "channel_dataset": "channels",
+    "channel_stats": "stats",
     "encode": "records",
+    "load_op": "pipemode",
 }
 
 __all__ = [
     "ChannelReader",
+    "ChannelStats",
     "ChannelWriter",
     "OpLibraryError",
     "PipeError",
+    "PipeModeCheckpoint",
     "PipeModeDataset",
     "PipeModeDatasetException",
+    "PipeModeMetrics",
     "RecordReader",
     "RecordWriter",
+    "channel_dataset",
+    "channel_stats",
     "encode",
+    "load_op",
+    "mkldnn",
 ]
+
+mkldnn.apply_environment()
 
 
 def __getattr__(name: str) -> Any:

@@ -52,13 +52,51 @@ def pipe_channels(config: InputDataConfig) -> list[str]:
     ]
 
 
+def is_sharded(config: InputDataConfig, channel: str) -> bool | None:
+    """Returns whether each host gets its own share of ``channel``; ``None`` if that is not said."""
+    distribution = str(config.get(channel, {}).get("S3DistributionType", "")).lower()
+    return {"shardedbys3key": True, "fullyreplicated": False}.get(distribution)
+
+
+def is_reshuffled(config: InputDataConfig, channel: Any) -> bool:
+    """Returns whether ``channel`` is known to have its objects in another order in each epoch."""
+    return isinstance(channel, str) and bool(config.get(channel, {}).get("ShuffleConfig"))
+
+
+def input_mode(config: InputDataConfig, channel: Any) -> str:
+    """Returns how ``channel`` comes: ``'pipe'``, ``'file'`` or ``'fastfile'``.
+
+    Raises:
+        PipeModeDatasetException: If it is no channel of this job, or comes in another way.
+    """
+    _check_channel(config, channel)
+    mode = config[channel].get("TrainingInputMode")
+    if str(mode).lower() not in ("pipe", "file", "fastfile"):
+        raise PipeModeDatasetException(
+            f"channel '{channel}' has TrainingInputMode {mode!r}, which is none of 'Pipe', 'File' "
+            "and 'FastFile'"
+        )
+    return str(mode).lower()
+
+
 def check_pipe_channel(config: InputDataConfig, channel: str) -> None:
     """Makes sure that ``channel`` can be read as FIFOs.
 
     Raises:
         PipeModeDatasetException: If it is no channel name, or not a Pipe-mode channel of this job.
     """
-    if not _CHANNEL_NAME.fullmatch(channel):
+    _check_channel(config, channel)
+    mode = config[channel].get("TrainingInputMode")
+    if channel not in pipe_channels(config):
+        raise PipeModeDatasetException(
+            f"channel '{channel}' is not in Pipe mode but has TrainingInputMode {mode!r}: start "
+            "the job with input mode 'Pipe' for it, or use sagemaker_tensorflow.channel_dataset, "
+            "which reads either"
+        )
+
+
+def _check_channel(config: InputDataConfig, channel: Any) -> None:
+    if not isinstance(channel, str) or not _CHANNEL_NAME.fullmatch(channel):
         raise PipeModeDatasetException(
             f"{channel!r} is no channel name: 1 to 64 letters, digits, '.', '-', '_' are allowed, "
             "and no path"
@@ -67,10 +105,4 @@ def check_pipe_channel(config: InputDataConfig, channel: str) -> None:
         known = ", ".join(sorted(config)) or "none"
         raise PipeModeDatasetException(
             f"channel '{channel}' is not in the job's {_FILE_NAME}; its channels: {known}"
-        )
-    mode = config[channel].get("TrainingInputMode")
-    if channel not in pipe_channels(config):
-        raise PipeModeDatasetException(
-            f"channel '{channel}' is not in Pipe mode but has TrainingInputMode {mode!r}: start "
-            "the job with input mode 'Pipe' for it, or read its files with tf.data.TFRecordDataset"
         )

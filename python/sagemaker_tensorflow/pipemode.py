@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sagemaker_tensorflow import _config, _op_library, _paths
+from sagemaker_tensorflow import _config, _op_library, _paths, _worker_lock
 from sagemaker_tensorflow.exceptions import OpLibraryError, PipeModeDatasetException
+from sagemaker_tensorflow.stats import ChannelStats, channel_stats
 
 try:
     import tensorflow as tf
@@ -19,11 +20,11 @@ except ImportError as error:
         "'pip install tensorflow-cpu' (CPU) or 'pip install tensorflow' (GPU)"
     ) from error
 
-__all__ = ["PipeModeDataset", "PipeModeDatasetException"]
+__all__ = ["PipeModeDataset", "PipeModeDatasetException", "load_op"]
 
 _DEFAULT_TIMEOUT = 1800.0  # seconds
 _DEFAULT_MAX_RECORD_BYTES = 1 << 30
-_DEFAULT_READ_AHEAD_BYTES = 32 << 20
+_DEFAULT_READ_AHEAD_BYTES = 4 << 20
 
 _PUBLIC_ATTRIBUTES = (
     "benchmark",
@@ -35,6 +36,18 @@ _PUBLIC_ATTRIBUTES = (
     "record_format",
     "state_dir",
 )
+
+
+def load_op() -> None:
+    """Makes the op of ``PipeModeDataset`` known to TensorFlow in this process.
+
+    A dataset does so by itself. Needed only where a graph that holds one comes from another
+    process, as in a worker of the ``tf.data`` service.
+
+    Raises:
+        OpLibraryError: If this installation does not fit the TensorFlow found.
+    """
+    _op_library.load()
 
 
 class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
@@ -84,10 +97,17 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         read_ahead_bytes: How many bytes of records a thread of each iterator may read, and have
             ready, before they are asked for; besides, one element may be in the making. 0 reads
             only when asked.
+        skip_header_lines: How many lines at the beginning of each epoch are dropped; this and the
+            next two are for ``'TextLine'`` only.
+        repeated_header: Whether lines equal to one of those are dropped wherever they come again,
+            as they do where one object ends and the next begins.
+        strip_carriage_return: Whether a carriage return at the end of a line is dropped, as of
+            lines that end in CRLF.
 
     Raises:
         PipeModeDatasetException: If the channel is unknown or not in Pipe mode, its name is not
-            one, ``inputdataconfig.json`` is missing or broken, or ``state_dir`` cannot be written.
+            one, ``inputdataconfig.json`` is missing or broken, ``state_dir`` cannot be written, or
+            another worker of ``TF_CONFIG``'s cluster reads the channel with the same ``state_dir``.
         OpLibraryError: If this installation does not fit the TensorFlow found.
         tf.errors.InvalidArgumentError: If another argument makes no sense.
 
@@ -119,6 +139,9 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         read_timeout: float | None = _DEFAULT_TIMEOUT,
         max_record_bytes: int = _DEFAULT_MAX_RECORD_BYTES,
         read_ahead_bytes: int = _DEFAULT_READ_AHEAD_BYTES,
+        skip_header_lines: int = 0,
+        repeated_header: bool = False,
+        strip_carriage_return: bool = False,
     ) -> None:
         self.channel = _as_str(channel)
         self.record_format = record_format
@@ -135,6 +158,8 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             # Its value is known only when the graph runs: the op checks it.
             pipe_channels = _config.pipe_channels(self.input_data_config)
         _make_state_dir(self.state_dir)
+        if isinstance(self.channel, str):
+            _worker_lock.hold(self.state_dir, self.channel)
         self._arguments: dict[str, Any] = {
             "channel": self.channel,
             "record_format": record_format,
@@ -153,7 +178,15 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             "batch_size": 0,
             "drop_remainder": False,
             "read_ahead_bytes": read_ahead_bytes,
+            "num_shards": 1,
+            "shard_index": 0,
+            "shard_across_epochs": False,
+            "skip_header_lines": skip_header_lines,
+            "repeated_header": repeated_header,
+            "strip_carriage_return": strip_carriage_return,
         }
+        self._tf_options = _shard_options(self.input_data_config, self.channel)
+        self._feeder: object = None  # lives as long as what is made of this dataset
         super().__init__(self._make_variant())
 
     def repeat(self, count: Any = None, name: str | None = None) -> tf.data.Dataset:
@@ -168,9 +201,42 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         """
         static = -1 if count is None else _static_value(count)
         # With benchmark, tools expect the totals of each epoch: an iterator for each.
-        if static is None or self._arguments["batch_size"] > 0 or self.benchmark:
+        in_op = self._arguments["batch_size"] == 0 and not self._arguments["shard_across_epochs"]
+        if static is None or not in_op or self.benchmark:
             return super().repeat(count, name=name)
         return self._with(repeat_count=_repeated(self._arguments["repeat_count"], int(static)))
+
+    def shard(self, num_shards: Any, index: Any, name: str | None = None) -> tf.data.Dataset:
+        """Reads only each ``num_shards``-th record, from number ``index`` on.
+
+        As ``tf.data.Dataset.shard``, with the same results, but done inside the op: the other
+        records are checked and dropped, and never copied. Each worker has to have all records in a
+        channel of its own for that, as ``S3DistributionType: FullyReplicated`` sends them;
+        with ``ShardedByS3Key`` the service has sharded already. After ``repeat``, records are
+        counted on from epoch to epoch; before it, from 0 in each.
+
+        Args:
+            num_shards: How many shards there are.
+            index: Which one to read, from 0.
+            name: A name for the ``tf.data`` operation.
+        """
+        count, number = _static_value(num_shards), _static_value(index)
+        old = self._arguments
+        across = old["repeat_count"] != 1
+        if (
+            count is None
+            or number is None
+            or not 0 <= number < count
+            or old["batch_size"] > 0
+            # A shard of each epoch, and of that a shard across epochs.
+            or (across and old["num_shards"] > 1 and not old["shard_across_epochs"])
+        ):
+            return super().shard(num_shards, index, name=name)
+        return self._with(
+            num_shards=int(count) * old["num_shards"],
+            shard_index=old["shard_index"] + int(number) * old["num_shards"],
+            shard_across_epochs=across,
+        )
 
     def batch(
         self,
@@ -201,6 +267,36 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             )
         return self._with(batch_size=int(size), drop_remainder=bool(drop))
 
+    def with_options(
+        self,
+        options: tf.data.Options,
+        name: str | None = None,  # noqa: ARG002
+    ) -> tf.data.Dataset:
+        """Sets ``tf.data`` options, as ``tf.data.Dataset.with_options``.
+
+        The result is a ``PipeModeDataset``, whose ``batch`` and ``repeat`` are done in the op.
+
+        Args:
+            options: They override what was set before.
+            name: Without effect.
+        """
+        return self._like(self._arguments, (*self._tf_options, options))
+
+    def stats(self) -> ChannelStats:
+        """Tells how the reading of this dataset's channel goes; see ``channel_stats``.
+
+        Counted are all iterators of this channel in this process, whichever dataset they are of.
+
+        Raises:
+            PipeModeDatasetException: If the channel is a tensor that has no value yet.
+        """
+        if not isinstance(self.channel, str):
+            raise PipeModeDatasetException(
+                "the channel of this dataset is known only when the graph runs; ask for "
+                "sagemaker_tensorflow.channel_stats('<name>')"
+            )
+        return channel_stats(self.channel, self.pipe_dir)
+
     @property
     def element_spec(self) -> tf.TensorSpec:
         """Type ``tf.string``; a scalar, or a vector after ``batch``."""
@@ -213,20 +309,52 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         return []
 
     def _make_variant(self) -> tf.Tensor:
-        return _op_library.load().pipe_mode_dataset(
+        variant = _op_library.load().pipe_mode_dataset(
             **self._arguments,
             output_types=[self.element_spec.dtype],
             output_shapes=[self.element_spec.shape],
         )
+        if not self._tf_options:
+            return variant
+        dataset = tf.data.experimental.from_variant(variant, self.element_spec)
+        for options in self._tf_options:
+            dataset = dataset.with_options(options)
+        return tf.data.experimental.to_variant(dataset)
 
     def _with(self, **changes: Any) -> PipeModeDataset:
         """Returns a dataset like this one but for some of the op's arguments."""
+        return self._like({**self._arguments, **changes}, self._tf_options)
+
+    def _living_with(self, feeder: object) -> PipeModeDataset:
+        """Keeps ``feeder`` alive for as long as this dataset, and what is made of it."""
+        self._feeder = feeder
+        return self
+
+    def _like(
+        self, arguments: dict[str, Any], options: tuple[tf.data.Options, ...]
+    ) -> PipeModeDataset:
         dataset = PipeModeDataset.__new__(PipeModeDataset)
         for attribute in _PUBLIC_ATTRIBUTES:
             setattr(dataset, attribute, getattr(self, attribute))
-        dataset._arguments = {**self._arguments, **changes}
+        dataset._arguments = arguments
+        dataset._tf_options = options
+        dataset._feeder = self._feeder
         tf.data.Dataset.__init__(dataset, dataset._make_variant())
         return dataset
+
+
+def _shard_options(config: _config.InputDataConfig, channel: Any) -> tuple[tf.data.Options, ...]:
+    """Returns how ``tf.distribute`` is to divide a channel among workers, where that is known.
+
+    What the service has divided must not be divided again; what each host gets in full must be.
+    """
+    sharded = _config.is_sharded(config, channel) if isinstance(channel, str) else None
+    if sharded is None:
+        return ()
+    policy = tf.data.experimental.AutoShardPolicy
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = policy.OFF if sharded else policy.DATA
+    return (options,)
 
 
 def _as_str(channel: Any) -> Any:

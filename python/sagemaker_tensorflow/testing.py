@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import itertools
 import json
 import logging
@@ -34,6 +33,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from sagemaker_tensorflow._fifo import has_reader
 from sagemaker_tensorflow._native import CancelledError, ChannelWriter
 from sagemaker_tensorflow._stream_encoder import DEFAULT_MAX_PART_BYTES, StreamEncoder
 from sagemaker_tensorflow._writer_process import WriterProcess
@@ -273,7 +273,7 @@ class _ChannelServer(threading.Thread):
             writer.end_epoch()
         except CancelledError:
             # The reader may have closed it early just before.
-            reader_closed = not _has_reader(path)
+            reader_closed = not has_reader(path)
             if not reader_closed:
                 raise
         self._reports.append(
@@ -288,7 +288,7 @@ class _ChannelServer(threading.Thread):
             )
         )
         delay = _FIRST_LOOK_SECONDS
-        while _has_reader(path) and not self._stopped.wait(delay):
+        while has_reader(path) and not self._stopped.wait(delay):
             delay = min(2 * delay, _LAST_LOOK_SECONDS)
 
     def _pieces(self, content: Epoch) -> Iterator[tuple[int | None, Buffer]]:
@@ -308,17 +308,6 @@ class _ChannelServer(threading.Thread):
                 yield count, piece
                 piece.clear()
         yield count, piece + encoder.finish()
-
-
-def _has_reader(path: str) -> bool:
-    """Tries to open a FIFO for writing; whoever still reads it does not take that for more data."""
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
-    except OSError as error:
-        if error.errno in (errno.ENXIO, errno.ENOENT):
-            return False
-        raise
-    return True
 
 
 @contextlib.contextmanager

@@ -26,9 +26,13 @@ _MAX_MESSAGE = 1 << 20
 
 
 class ForkServer:
-    """Starts the server; the programs it runs end with it."""
+    """Starts the server; the programs it runs end with it.
 
-    def __init__(self):
+    ``variables`` are added to the environment of the server and of its programs.
+    """
+
+    def __init__(self, **variables):
+        self._variables = variables
         self._folder = tempfile.TemporaryDirectory()
         self._numbers = itertools.count()
         self._path = str(Path(self._folder.name) / "socket")
@@ -39,6 +43,7 @@ class ForkServer:
             [sys.executable, __file__, str(listener.fileno())],
             stdin=subprocess.PIPE,  # at its end the server ends, and its programs
             stderr=subprocess.DEVNULL,  # TensorFlow greets
+            env={**os.environ, **variables},
             pass_fds=[listener.fileno()],
         )
         listener.close()
@@ -55,19 +60,22 @@ class ForkServer:
         # AutoGraph reads sources from files.
         path = Path(self._folder.name) / f"program{next(self._numbers)}.py"
         path.write_text(textwrap.dedent(code))
-        return Program(self._path, str(path), [str(argument) for argument in arguments])
+        environment = {**os.environ, **self._variables}
+        return Program(
+            self._path, str(path), [str(argument) for argument in arguments], environment
+        )
 
 
 class Program:
     """One program, seen from outside. At the end of a ``with`` block it is killed."""
 
-    def __init__(self, server, path, arguments):
+    def __init__(self, server, path, arguments, environment):
         self._stdout, self._stderr = (os.memfd_create(name) for name in ("stdout", "stderr"))
         self._exit_code = None
         self._connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._connection.settimeout(60)
         self._connection.connect(server)
-        request = {"path": path, "arguments": arguments, "environment": dict(os.environ)}
+        request = {"path": path, "arguments": arguments, "environment": environment}
         socket.send_fds(
             self._connection,
             [json.dumps(request).encode()],
@@ -113,10 +121,13 @@ class Program:
     def has_ended(self):
         return self._exit_code is not None or bool(select.select([self._connection], [], [], 0)[0])
 
-    def wait_for_output(self, text, times=1, timeout=60):
+    def wait_for_output(self, text, times=1, timeout=60, or_good_end=False):
         """Waits until it has printed ``text`` so many times."""
         wait_until(lambda: self.stdout.count(text) >= times or self.has_ended(), timeout)
-        assert self.stdout.count(text) >= times, self.stderr
+        if or_good_end and self.has_ended():
+            assert self.wait() == 0, self.stderr
+        else:
+            assert self.stdout.count(text) >= times, self.stderr
 
     def wait_until_blocked(self, timeout=60):
         """Waits until a thread waits for a FIFO or for data, and the main thread for anything."""

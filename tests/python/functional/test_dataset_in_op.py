@@ -161,7 +161,7 @@ def test_totals_for_each_epoch(serve, capfd):
     assert totals == [30, 1]
 
 
-@pytest.mark.parametrize("read_ahead_bytes", [0, 1, 1000, 1 << 25])
+@pytest.mark.parametrize("read_ahead_bytes", [0, 1, 1000, 1 << 22])
 @pytest.mark.parametrize("size", [0, 7])
 def test_any_read_ahead_gives_the_same(serve, read_ahead_bytes, size):
     epochs = [[bytes([epoch]) * (length * 37) for length in range(100)] for epoch in range(3)]
@@ -175,7 +175,7 @@ def test_any_read_ahead_gives_the_same(serve, read_ahead_bytes, size):
         )
 
 
-@pytest.mark.parametrize("read_ahead_bytes", [0, 1 << 25])
+@pytest.mark.parametrize("read_ahead_bytes", [0, 1 << 22])
 def test_records_come_as_soon_as_they_are_there(job, read_ahead_bytes):
     """No record waits for others to fill a group of read-ahead."""
     path = job.make_fifo()

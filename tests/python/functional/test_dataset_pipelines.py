@@ -193,18 +193,6 @@ def test_a_strategy_distributes_it(serve):
         assert job.state() == "1"
 
 
-def test_the_tf_data_service_reads_it(serve):
-    service = tf.data.experimental.service
-    dispatcher = service.DispatchServer()
-    address = dispatcher.target.partition("://")[2]
-    worker = service.WorkerServer(service.WorkerConfig(dispatcher_address=address))
-    with serve({"training": epochs(1)}) as job:
-        ds = make().apply(service.distribute("parallel_epochs", dispatcher.target))
-        assert records(ds) == numbered(0)
-        assert job.state() == "1"
-    del worker, dispatcher
-
-
 def test_a_batch_owns_its_bytes(serve):
     with serve({"training": [[bytes([n]) * 100 for n in range(200)]]}):
         batch = next(iter(make().batch(200)))

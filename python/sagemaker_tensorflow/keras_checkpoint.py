@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``PipeModeCheckpoint``: a Keras training that goes on in mid-epoch after it was killed."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from typing import Any
+
+import tensorflow as tf
+
+from sagemaker_tensorflow._config import is_reshuffled
+from sagemaker_tensorflow._dataset_tree import pipe_mode_datasets
+
+__all__ = ["PipeModeCheckpoint"]
+
+_EPOCH_KEY = "epoch/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
+    """Saves model, optimizer and the position in the channel together, and goes on from there.
+
+    ``tf.keras.callbacks.BackupAndRestore`` saves the model and the epoch, and begins an
+    interrupted epoch anew. This callback saves how far the dataset is in the same checkpoint, so
+    that the model sees every record as often as if nothing had happened::
+
+        ds = PipeModeDataset('training', 'TFRecord').repeat(3).batch(64).map(parse)
+        checkpoint = PipeModeCheckpoint('/opt/ml/checkpoints', ds, save_freq=500)
+        model.fit(
+            checkpoint.dataset,
+            epochs=3,
+            steps_per_epoch=steps,
+            initial_epoch=checkpoint.initial_epoch,
+            callbacks=[checkpoint],
+        )
+
+    The epoch in which a training was interrupted gets ``steps_per_epoch`` more steps, the last one
+    as many fewer: ``fit`` ends after ``epochs * steps_per_epoch`` steps in all.
+
+    Not for ``fit`` under a ``tf.distribute`` strategy, whose iterators cannot be saved.
+
+    Args:
+        folder: Folder of the checkpoints, for one training; ``/opt/ml/checkpoints`` is what
+            SageMaker copies to S3 and back.
+        dataset: What to train on. Pass ``checkpoint.dataset`` in its place to ``fit``.
+        save_freq: Save after so many batches, or after each ``'epoch'``.
+        max_to_keep: How many checkpoints to keep.
+
+    Attributes:
+        dataset: The same elements as the argument's. Its first iterator in ``fit`` begins at the
+            saved position.
+        initial_epoch: The epoch to go on with, 0 without a checkpoint.
+
+    Raises:
+        ValueError: If ``save_freq`` is neither a positive number nor ``'epoch'``, or ``folder``
+            holds a checkpoint of something else. ``fit`` raises it if the model is not built, or
+            ``steps_per_epoch`` or ``initial_epoch`` is missing; AssertionError if the checkpoint is
+            that of another model; and what restoring an iterator raises.
+
+    Warns:
+        UserWarning: If the job reshuffles a channel for each epoch: the records behind the saved
+            position are not those that were not seen.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        dataset: tf.data.Dataset,
+        save_freq: int | str = "epoch",
+        max_to_keep: int = 2,
+    ) -> None:
+        super().__init__()
+        if save_freq != "epoch" and not (isinstance(save_freq, int) and save_freq > 0):
+            raise ValueError(f"save_freq must be a number of batches or 'epoch', not {save_freq!r}")
+        _warn_if_reshuffled(dataset)
+        self.folder = os.fspath(folder)
+        self.dataset = _KeptIterators(dataset, self)
+        self._save_freq = save_freq
+        self._max_to_keep = max_to_keep
+        self.initial_epoch = _saved_epoch(self.folder)
+        self._manager: tf.train.CheckpointManager | None = None  # while fit runs
+        self._iterator_saved = False
+        self._restored: Any = None
+        self._batches = self._batches_before_epoch = self._batches_saved = 0
+
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Restores model and optimizer; the dataset's iterator is yet to be made."""
+        if not self.params.get("steps"):
+            raise ValueError(
+                "PipeModeCheckpoint needs fit(steps_per_epoch=...), and a dataset with repeat(): "
+                "without them Keras takes the rest of an interrupted epoch for a whole one"
+            )
+        if not self.model.built:
+            raise ValueError(
+                "PipeModeCheckpoint needs a model that is built before fit(): give it a "
+                "tf.keras.Input, or call it once"
+            )
+        optimizer = self.model.optimizer
+        if hasattr(optimizer, "build"):  # all but Keras 2's legacy ones
+            optimizer.build(self.model.trainable_variables)
+        self._checkpoint = tf.train.Checkpoint(
+            model=self.model,
+            optimizer=optimizer,
+            batches=tf.Variable(0, dtype=tf.int64),
+            epoch=tf.Variable(0, dtype=tf.int64),
+        )
+        self._manager = tf.train.CheckpointManager(self._checkpoint, self.folder, self._max_to_keep)
+        self._iterator_saved = False
+        self._restored = None
+        if self._manager.latest_checkpoint:
+            self._restored = self._checkpoint.restore(self._manager.latest_checkpoint)
+            self._restored.assert_existing_objects_matched()
+        self._batches = self._batches_saved = int(self._checkpoint.batches.numpy())
+        self._first_epoch: int | None = int(self._checkpoint.epoch.numpy())
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Looks whether ``fit`` goes on with the right epoch."""
+        if self._first_epoch not in (None, epoch):
+            raise ValueError(
+                f"the checkpoint is in epoch {self._first_epoch}, but fit() begins with {epoch}: "
+                "pass initial_epoch=checkpoint.initial_epoch"
+            )
+        self._first_epoch = None
+        self._batches_before_epoch = self._batches
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Saves when it is time to, and ends ``fit`` after as many steps as it was to have."""
+        if not self._iterator_saved:
+            raise ValueError(
+                "fit() does not read from checkpoint.dataset: pass that, and no tf.distribute "
+                "strategy, whose iterators cannot be saved"
+            )
+        self._batches = self._batches_before_epoch + batch + 1
+        if (
+            isinstance(self._save_freq, int)
+            and self._batches - self._batches_saved >= self._save_freq
+        ):
+            self._save()
+        if self._batches >= self.params["epochs"] * self.params["steps"]:
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Saves, if that is to be done after each epoch."""
+        if self._save_freq == "epoch":
+            self._save()
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
+        """Saves the end, after which there is nothing to go on with."""
+        if self._batches > self._batches_saved:
+            self._save()
+        if self._restored is not None:  # there was nothing left to do
+            self._restored.expect_partial()
+        self._manager = None
+
+    def _save(self) -> None:
+        assert self._manager is not None  # noqa: S101 - only fit calls
+        self._checkpoint.batches.assign(self._batches)
+        self._checkpoint.epoch.assign(self._batches // self.params["steps"])
+        self._manager.save()
+        self._batches_saved = self._batches
+
+    def _keep(self, iterator: Any) -> None:
+        """Makes ``iterator`` part of the checkpoint; the first one is moved to where it was."""
+        if self._manager is None:
+            return
+        self._checkpoint.iterator = iterator
+        self._iterator_saved = True
+        if self._restored is not None:
+            self._restored.assert_existing_objects_matched()
+            self._restored = None
+
+
+class _KeptIterators(tf.data.Dataset):  # type: ignore[misc]
+    """A dataset whose iterators ``fit`` makes, but a callback gets, too."""
+
+    def __init__(self, dataset: tf.data.Dataset, callback: PipeModeCheckpoint) -> None:
+        self._dataset = dataset
+        self._callback = callback
+        super().__init__(dataset._variant_tensor)
+
+    def __iter__(self) -> Any:
+        iterator = iter(self._dataset)
+        self._callback._keep(iterator)
+        return iterator
+
+    @property
+    def element_spec(self) -> Any:
+        return self._dataset.element_spec
+
+    def _inputs(self) -> list[tf.data.Dataset]:
+        return [self._dataset]
+
+
+def _saved_epoch(folder: str) -> int:
+    latest = tf.train.latest_checkpoint(folder)
+    if latest is None:
+        return 0
+    try:
+        return int(tf.train.load_variable(latest, _EPOCH_KEY))
+    except tf.errors.NotFoundError:
+        raise ValueError(
+            f"'{latest}' is no checkpoint of PipeModeCheckpoint: give it a folder of its own"
+        ) from None
+
+
+def _warn_if_reshuffled(dataset: tf.data.Dataset) -> None:
+    for source in pipe_mode_datasets(dataset):
+        if is_reshuffled(source.input_data_config, source.channel):
+            warnings.warn(
+                f"channel '{source.channel}' has a ShuffleConfig: each epoch sends its objects in "
+                "another order, so after a restart some records are trained on twice and others "
+                "not at all; for exact resume start the job without it, and shuffle the dataset",
+                stacklevel=3,
+            )

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How the reading of a channel goes: whether training waits for data, or data for training."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from sagemaker_tensorflow import _op_library, _paths
+
+__all__ = ["ChannelStats", "channel_stats"]
+
+
+@dataclasses.dataclass(frozen=True)
+class ChannelStats:
+    """What all iterators of one channel in this process have done so far.
+
+    All but the two of the queue only grow, also when an iterator ends: what happened in between is
+    the difference of two looks.
+
+    Of the three times, ``starved_seconds`` says whether training waits for its input. If it does,
+    ``pipe_wait_seconds`` says whether that is because the pipe is slow; if that stays behind, it
+    is the reading itself. ``backpressure_seconds`` grows when the pipe is faster than training.
+
+    Attributes:
+        channel: Name of the channel.
+        pipe_dir: Folder of its FIFOs.
+        records: Records that iterators have given to what comes after them. What ``skip`` drops,
+            and what is dropped to take up the position of a checkpoint, does not count.
+        bytes: Bytes of these records, decompressed and without framing.
+        epochs: Epochs read to their end; with ``read_ahead_bytes`` by the thread that reads ahead.
+        lost_epochs: Epochs passed over: a reader before, killed as the service began to send, has
+            used them up, and the service does not send an epoch twice.
+        corrupt_records: Corrupt records passed over or reported as errors.
+        queued_records: Records read ahead that nobody has asked for yet.
+        queued_bytes: Bytes of these records.
+        pipe_wait_seconds: Seconds in which iterators waited for the pipe: for a FIFO to appear, for
+            its writer, for data.
+        backpressure_seconds: Seconds in which the pipe waited for iterators, since as much was read
+            ahead as may be, or nobody asked for a further epoch; with ``read_ahead_bytes=0``, since
+            nobody asked for a record although there were some.
+        starved_seconds: Seconds in which a record was asked for and none was ready. With
+            ``read_ahead_bytes=0``, ``pipe_wait_seconds``.
+    """
+
+    channel: str
+    pipe_dir: str
+    records: int
+    bytes: int
+    epochs: int
+    lost_epochs: int
+    corrupt_records: int
+    queued_records: int
+    queued_bytes: int
+    pipe_wait_seconds: float
+    backpressure_seconds: float
+    starved_seconds: float
+
+
+def channel_stats(channel: str, pipe_dir: str | os.PathLike[str] | None = None) -> ChannelStats:
+    """Tells how the reading of ``channel`` goes; all zero for one that nobody reads.
+
+    May be called from any thread at any time; it neither waits for iterators nor holds them up.
+
+    Args:
+        channel: Name of the channel.
+        pipe_dir: Folder of its FIFOs, as the dataset has it. Default: as for ``PipeModeDataset``.
+
+    Raises:
+        OpLibraryError: If this installation does not fit the TensorFlow found.
+        ImportError: If TensorFlow cannot be imported.
+    """
+    import tensorflow as tf
+
+    folder = _paths.pipe_dir(pipe_dir)
+    op = _op_library.load().pipe_mode_stats
+    # Whatever graph or distribution strategy the caller is in.
+    with tf.init_scope(), tf.device("CPU:0"):
+        if tf.executing_eagerly():
+            numbers = {
+                name: value.numpy().item()
+                for name, value in op(pipe_dir=folder, channel=channel)._asdict().items()
+            }
+            return ChannelStats(channel=channel, pipe_dir=folder, **numbers)
+    # TensorFlow 1 behaviour.
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        numbers = session.run(op(pipe_dir=folder, channel=channel)._asdict())
+    return ChannelStats(
+        channel=channel, pipe_dir=folder, **{name: value.item() for name, value in numbers.items()}
+    )

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PipeModeMetrics: what a user sees of a training that waits for its input, or does not."""
+
+import time
+import warnings
+
+import pytest
+import tensorflow as tf
+from dataset_helpers import make
+from pipe_helpers import stream
+from sagemaker_tensorflow import PipeModeMetrics
+
+RECORDS = [b"%04d" % number for number in range(100)]
+NAMES = {
+    "records_per_second",
+    "megabytes_per_second",
+    "starved",
+    "pipe_wait",
+    "backpressure",
+    "corrupt_records",
+}
+
+
+def parse(records):
+    numbers = tf.strings.to_number(records)[:, None] / 100
+    return numbers, numbers
+
+
+def make_model():
+    model = tf.keras.Sequential([tf.keras.Input([1]), tf.keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    # The first step compiles, for longer than the rest takes.
+    model.fit(*parse(tf.constant(RECORDS[:10])), verbose=0)
+    model.evaluate(*parse(tf.constant(RECORDS[:10])), verbose=0)
+    return model
+
+
+class Slow(tf.keras.callbacks.Callback):
+    """A model that needs time."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        time.sleep(0.03)
+
+
+def scalars(folder):
+    """All values that TensorBoard finds, by tag."""
+    found = {}
+    for path in folder.rglob("events.*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                found.setdefault(value.tag, []).append(float(tf.make_ndarray(value.tensor)))
+    return found
+
+
+def test_training_that_waits_for_a_slow_pipe(serve, tmp_path):
+    channels = {"training": [RECORDS] * 2, "validation": [RECORDS[:10]] * 2}
+    with serve(channels, bytes_per_second=4000, chunk_bytes=100):
+        training = make().batch(10).map(parse)
+        validation = make("validation").batch(10).map(parse)
+        metrics = PipeModeMetrics([training, validation], tmp_path / "own")
+        seen = {}
+        later = tf.keras.callbacks.LambdaCallback(on_epoch_end=seen.__setitem__)
+        history = make_model().fit(
+            training,
+            validation_data=validation,
+            epochs=2,
+            callbacks=[metrics, later],
+            verbose=0,
+        )
+    for channel in ("training", "validation"):
+        for name in NAMES:
+            assert len(history.history[f"{channel}_{name}"]) == 2
+    for epoch in range(2):
+        numbers = {name: history.history[f"training_{name}"][epoch] for name in NAMES}
+        # 20 bytes a record in the pipe, at 4000 a second.
+        assert 20 < numbers["records_per_second"] <= 260
+        assert numbers["megabytes_per_second"] == pytest.approx(
+            4e-6 * numbers["records_per_second"]
+        )
+        assert 0.5 < numbers["starved"] <= 1
+        assert 0.5 < numbers["pipe_wait"] <= 1
+        assert numbers["corrupt_records"] == 0
+    own = scalars(tmp_path / "own")
+    assert own["pipe/training_starved"] == pytest.approx(history.history["training_starved"])
+    assert [seen[epoch]["training_starved"] for epoch in range(2)] == pytest.approx(
+        own["pipe/training_starved"]
+    )
+
+
+def test_the_tensorboard_callback_writes_them(serve, tmp_path):
+    pytest.importorskip("tensorboard")  # which TensorFlow 2.21 does not bring along
+    with serve({"training": [RECORDS]}):
+        ds = make().batch(10).map(parse)
+        board = tf.keras.callbacks.TensorBoard(str(tmp_path), write_graph=False)
+        make_model().fit(ds, callbacks=[PipeModeMetrics(ds), board], verbose=0)
+    assert len(scalars(tmp_path / "train")["epoch_training_starved"]) == 1
+
+
+def test_training_that_is_slower_than_the_pipe(serve):
+    with serve({"training": [RECORDS]}), warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        warnings.filterwarnings("ignore", message="Your input ran out|.shuffle=True")
+        ds = make(read_ahead_bytes=1).batch(10).map(parse)
+        metrics = PipeModeMetrics(ds, warn_after=0.1)
+        history = make_model().fit(ds, callbacks=[metrics, Slow()], verbose=0).history
+    assert history["training_starved"][0] < 0.5
+    assert history["training_backpressure"][0] > 0.3
+
+
+def test_corrupt_records_are_counted_for_each_epoch(serve):
+    content = bytearray(stream(RECORDS, "TFRecord"))
+    content[5 * 20 + 12] ^= 1
+    with serve({"training": [bytes(content), stream(RECORDS, "TFRecord"), bytes(content)]}):
+        ds = make(max_corrupted_records_to_skip=1).batch(10).map(parse)
+        history = make_model().fit(ds, epochs=3, callbacks=[PipeModeMetrics(ds)], verbose=0).history
+    assert history["training_corrupt_records"] == [1, 0, 1]
+
+
+def test_a_warning_once_when_training_starves(serve):
+    with serve({"training": lambda _: RECORDS}, bytes_per_second=1000, chunk_bytes=100):
+        ds = make().repeat().batch(5).map(parse)
+        metrics = PipeModeMetrics(ds, warn_after=0.5)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            make_model().fit(ds, steps_per_epoch=25, callbacks=[metrics], verbose=0)
+    messages = [str(w.message) for w in caught if "has waited for channel" in str(w.message)]
+    assert len(messages) == 1
+    assert "training has waited for channel 'training'" in messages[0]
+    assert "for the pipe: the service or S3 is slower than training" in messages[0]
+
+
+def test_channels_by_name(serve):
+    with serve({"training": [RECORDS], "other": [RECORDS]}):
+        names = tf.data.Dataset.from_tensor_slices(["training", "other"])
+        ds = names.interleave(make).batch(10).map(parse)
+        with pytest.raises(ValueError, match="no channel is known of this dataset"):
+            PipeModeMetrics(ds)
+        metrics = PipeModeMetrics(["training", "other"])
+        history = make_model().fit(ds, callbacks=[metrics], verbose=0).history
+    for channel in ("training", "other"):
+        assert history[f"{channel}_records_per_second"][0] > 0
+
+
+def test_an_evaluation_of_its_own_is_not_measured(serve):
+    with serve({"training": [RECORDS] * 2}):
+        ds = make().batch(10).map(parse)
+        metrics = PipeModeMetrics(ds)
+        model = make_model()
+        model.evaluate(ds, callbacks=[metrics], verbose=0)
+        history = model.fit(ds, callbacks=[metrics], verbose=0).history
+    assert history["training_records_per_second"][0] > 0
+
+
+KERAS_2 = """
+import json
+import tensorflow as tf
+from sagemaker_tensorflow import PipeModeDataset, PipeModeMetrics
+
+def parse(records):
+    numbers = tf.strings.to_number(records)[:, None] / 100
+    return numbers, numbers
+
+def make(channel):
+    return PipeModeDataset(channel, "TFRecord", open_timeout=30).batch(10).map(parse)
+
+model = tf.keras.Sequential([tf.keras.Input([1]), tf.keras.layers.Dense(1)])
+model.compile("sgd", "mse")
+ds, validation = make("training"), make("validation")
+metrics = PipeModeMetrics([ds, validation])
+history = model.fit(ds, validation_data=validation, epochs=2, callbacks=[metrics], verbose=0)
+print(json.dumps({name: [float(v) for v in values] for name, values in history.history.items()}))
+"""
+
+
+def test_keras_2(serve, keras_2_server):
+    channels = {name: [RECORDS] * 2 for name in ("training", "validation")}
+    with serve(channels), keras_2_server.run(KERAS_2) as program:
+        history = program.result()
+    for name in NAMES:
+        assert len(history[f"training_{name}"]) == len(history[f"validation_{name}"]) == 2
+    assert min(history["training_records_per_second"]) > 0
+    assert min(history["validation_records_per_second"]) > 0
