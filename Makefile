@@ -7,6 +7,16 @@ PYTHON ?= python3
 # TensorFlow to build and test against. Everything from 2.14 to 2.21 works.
 TF_VERSION ?= 2.21.0
 JOBS ?= 2
+# For example WHEEL_OPTIONS='--tensorflow 2.14.1 2.21.0', MATRIX_OPTIONS='--python 3.12'.
+WHEEL_OPTIONS ?=
+MATRIX_OPTIONS ?=
+# For test-slow, for example: -k kill
+PYTEST_OPTIONS ?=
+# For example: --quick --case gzip
+BENCH_OPTIONS ?=
+# For each fuzz target. For example: FUZZ_OPTIONS='inflate_fuzzer stream_fuzzer' or --coverage
+FUZZ_SECONDS ?= 60
+FUZZ_OPTIONS ?=
 
 VENV := .venv
 SHELL := bash
@@ -22,12 +32,13 @@ export CMAKE_ARGS ?= -DPIPEMODE_WERROR=ON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 system := build/.system-packages.stamp
+fuzz_system := build/.fuzz-packages.stamp
 tools := $(VENV)/.tools-tf$(TF_VERSION).stamp
 editable := $(VENV)/.editable.stamp
 
 cpp_files = $(shell find cpp tests/cpp -name '*.cc' -o -name '*.h')
-shell_files = $(wildcard tools/*.sh) .ci/run
-python_files = setup.py $(wildcard python tests/python examples benchmarks tools)
+shell_files = $(wildcard tools/*.sh docker/*.sh) .ci/run
+python_files = setup.py $(wildcard python tests/python examples benchmarks tools cpp/fuzz)
 
 # $(call cpp_tests,<preset>): configure, build and run the C++ tests of one preset.
 # Sanitizers of GCC 11 to 13 cannot map their shadow memory under the wide address randomisation of
@@ -48,7 +59,7 @@ demo: build ## Train a model on images that arrive through FIFOs
 	python examples/demo.py
 
 .PHONY: test
-test: build test-cpp asan tsan test-python ## Run all tests: C++, sanitizers, Python
+test: build test-cpp asan tsan fuzz-check test-python ## Run all tests: C++, sanitizers, Python
 
 .PHONY: test-cpp
 test-cpp: $(tools) ## Run the C++ tests
@@ -62,9 +73,31 @@ asan: $(tools) ## Run the C++ tests under AddressSanitizer and UBSan
 tsan: $(tools) ## Run the C++ tests under ThreadSanitizer
 	$(call cpp_tests,tsan)
 
+.PHONY: fuzz-check
+fuzz-check: build-fuzz ## Replay the fuzz targets' corpus and fuzz each for two seconds
+	python cpp/fuzz/make_corpus.py --check
+	python tools/fuzz.py --seconds 2 --jobs $(JOBS)
+
+.PHONY: fuzz
+fuzz: build-fuzz ## Fuzz each target for FUZZ_SECONDS
+	python tools/fuzz.py --seconds $(FUZZ_SECONDS) --keep build/fuzz/corpus $(FUZZ_OPTIONS)
+
+.PHONY: build-fuzz
+build-fuzz: $(tools) $(fuzz_system)
+	cmake --preset fuzz
+	cmake --build --preset fuzz
+
 .PHONY: test-python
 test-python: build ## Run the Python tests
 	python -m pytest
+
+.PHONY: test-slow
+test-slow: build ## Run the Python tests that take minutes: load, many kills, large objects
+	python -m pytest -m slow $(PYTEST_OPTIONS)
+
+.PHONY: bench
+bench: build ## Measure how fast channels are read
+	python -m sagemaker_tensorflow bench --output build/bench $(BENCH_OPTIONS)
 
 .PHONY: lint
 lint: style tidy ## Check style, types, licence lines and clang-tidy's findings
@@ -97,8 +130,16 @@ build: $(editable) ## Build the extension modules in place
 	python setup.py --quiet build_ext --inplace
 
 .PHONY: wheel
-wheel: $(tools) ## Build a wheel for this Python and TensorFlow into dist/
-	pip wheel --no-build-isolation --no-deps --wheel-dir dist .
+wheel: $(tools) ## Build the wheel for this Python and all TensorFlows into dist/
+	python tools/build_wheel.py $(WHEEL_OPTIONS)
+
+.PHONY: sdist
+sdist: $(tools) ## Build the source distribution into dist/
+	python tools/build_wheel.py --sdist
+
+.PHONY: test-matrix
+test-matrix: $(tools) ## Test the wheel with many TensorFlows and Pythons: an hour
+	python tools/test_matrix.py $(MATRIX_OPTIONS)
 
 .PHONY: clean
 clean: ## Remove everything built; .venv stays
@@ -108,6 +149,11 @@ clean: ## Remove everything built; .venv stays
 
 $(system): tools/install_system_packages.sh
 	tools/install_system_packages.sh $(PYTHON)
+	mkdir -p $(@D)
+	touch $@
+
+$(fuzz_system): tools/install_system_packages.sh
+	tools/install_system_packages.sh --fuzz $(PYTHON)
 	mkdir -p $(@D)
 	touch $@
 
