@@ -240,11 +240,13 @@ PipeState::Attempt PipeState::TryClaim() const {
   if (!Exists(PipePath(epoch))) epoch = due;
   attempt.epoch = epoch;
   attempt.path = PipePath(epoch);
-  ForkGuardedFd pipe = OpenPipe(lock, due, epoch);
+  timespec written_before{};
+  ForkGuardedFd pipe = OpenPipe(lock, due, epoch, &written_before);
   if (!pipe) return attempt;
   switch (TryOwn(pipe.get())) {
     case Lock::kOurs:
-      attempt.claim = EpochClaim{epoch, attempt.path, std::move(pipe), due, opened_end};
+      attempt.claim =
+          EpochClaim{epoch, attempt.path, std::move(pipe), due, opened_end, written_before};
       break;
     case Lock::kExclusive:
       attempt.busy = true;
@@ -263,17 +265,22 @@ void PipeState::TryClaimLater(const EpochClaim& claim, std::vector<EpochClaim>* 
     if (std::any_of(later->begin(), later->end(), has_epoch) || !Exists(PipePath(epoch))) continue;
     const ForkGuardedFd lock = TryLock();
     if (!lock || NextEpoch() != claim.due) return;
-    ForkGuardedFd pipe = OpenPipe(lock, claim.due, epoch);
+    timespec written_before{};
+    ForkGuardedFd pipe = OpenPipe(lock, claim.due, epoch, &written_before);
     if (!pipe || TryOwn(pipe.get()) != Lock::kOurs) continue;
-    later->push_back({epoch, PipePath(epoch), std::move(pipe), claim.due, claim.opened_end});
+    later->push_back(
+        {epoch, PipePath(epoch), std::move(pipe), claim.due, claim.opened_end, written_before});
   }
 }
 
 // Opens the FIFO of `epoch`, having left word of it: from that moment on a writer may come, and
 // whoever is killed can tell nobody any more. Returns none if the FIFO is missing.
-ForkGuardedFd PipeState::OpenPipe(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch) const {
+ForkGuardedFd PipeState::OpenPipe(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch,
+                                  timespec* written_before) const {
   const std::string path = PipePath(epoch);
-  if (!Exists(path)) return ForkGuardedFd();
+  struct stat status{};
+  if (::stat(path.c_str(), &status) != 0 && errno == ENOENT) return ForkGuardedFd();
+  *written_before = status.st_mtim;
   if (epoch >= OpenedEnd(lock, due)) WriteOpened(lock, due, epoch);
   return FifoSource::Open(path);
 }

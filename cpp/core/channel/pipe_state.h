@@ -16,6 +16,8 @@
 #ifndef PIPEMODE_CORE_CHANNEL_PIPE_STATE_H_
 #define PIPEMODE_CORE_CHANNEL_PIPE_STATE_H_
 
+#include <time.h>
+
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -29,9 +31,10 @@ namespace pipemode {
 struct EpochClaim {
   uint64_t epoch;
   std::string path;
-  ForkGuardedFd fd;     // the open FIFO; carries the lock
-  uint64_t due;         // the epoch that the state names: this one, or one before it
-  uint64_t opened_end;  // from `due` up to here, readers opened FIFOs and left the state alone
+  ForkGuardedFd fd;         // the open FIFO; carries the lock
+  uint64_t due;             // the epoch that the state names: this one, or one before it
+  uint64_t opened_end;      // from `due` up to here, readers opened FIFOs and left the state alone
+  timespec written_before;  // when the FIFO was written to last (st_mtim), before it was opened
 };
 
 // Safe for use by several threads and processes at once; keeps nothing in memory.
@@ -81,7 +84,8 @@ class PipeState {
 
  private:
   ForkGuardedFd TryLock() const;
-  ForkGuardedFd OpenPipe(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch) const;
+  ForkGuardedFd OpenPipe(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch,
+                         timespec* written_before) const;
   uint64_t OpenedEnd(const ForkGuardedFd& lock, uint64_t due) const;
   void WriteOpened(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch) const;
   void WriteNextEpoch(uint64_t epoch) const;

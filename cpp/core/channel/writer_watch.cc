@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/channel/writer_watch.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 
 #include "core/io/fifo_source.h"
 
@@ -25,7 +27,8 @@ bool IsClosed(int fd) {
 
 }  // namespace
 
-WriterWatch::WriterWatch(int fd, bool opened_before) : fd_(fd), opened_before_(opened_before) {
+WriterWatch::WriterWatch(int fd, bool opened_before, const timespec& written_before)
+    : fd_(fd), opened_before_(opened_before), written_before_(written_before) {
   if (opened_before_) left_ = Available(fd_);
 }
 
@@ -34,10 +37,23 @@ WriterWatch::Writer WriterWatch::Look() {
   if (!opened_before_) return Writer::kPresent;
   // In this order: what it wrote last is there when it has closed.
   const bool is_closed = IsClosed(fd_);
-  if (Available(fd_) > left_) return Writer::kPresent;
+  const size_t available = Available(fd_);
+  if (available > left_ || WroteSinceOpened(available)) return Writer::kPresent;
   if (is_closed) return Writer::kGone;
   if (!seen_) seen_ = Clock::now();
   return Clock::now() - *seen_ < kPatience ? Writer::kUnsure : Writer::kPresent;
+}
+
+// A writer that has waited for a reader may have written all it had, and closed, before we came to
+// look at what is in the pipe. Without a reader nothing can be written, so a write that succeeded
+// since was to us. But the time of a write that fills the pipe is set when it returns, and that may
+// be because the reader before has gone.
+bool WriterWatch::WroteSinceOpened(size_t available) const {
+  const int capacity = ::fcntl(fd_, F_GETPIPE_SZ);
+  if (capacity < 0 || available >= static_cast<size_t>(capacity) / 4) return false;
+  struct stat status;
+  return ::fstat(fd_, &status) == 0 && (status.st_mtim.tv_sec != written_before_.tv_sec ||
+                                        status.st_mtim.tv_nsec != written_before_.tv_nsec);
 }
 
 }  // namespace pipemode

@@ -2,6 +2,8 @@
 #ifndef PIPEMODE_CORE_CHANNEL_WRITER_WATCH_H_
 #define PIPEMODE_CORE_CHANNEL_WRITER_WATCH_H_
 
+#include <time.h>
+
 #include <chrono>
 #include <cstddef>
 #include <optional>
@@ -23,17 +25,21 @@ class WriterWatch {
     kGone,     // it wrote to the reader before, and nothing since
   };
 
-  // `fd` must remain open. `opened_before`: whether there was another reader.
-  WriterWatch(int fd, bool opened_before);
+  // `fd` must remain open. `opened_before`: whether there was another reader. `written_before`:
+  // when the FIFO was written to last (st_mtim), as of before `fd` was opened.
+  WriterWatch(int fd, bool opened_before, const timespec& written_before);
 
   // Never waits.
   Writer Look();
 
  private:
+  bool WroteSinceOpened(size_t available) const;
+
   using Clock = std::chrono::steady_clock;
 
   int fd_;
   bool opened_before_;
+  timespec written_before_;
   size_t left_ = 0;  // bytes in the pipe at first
   std::optional<Clock::time_point> seen_;
 };
