@@ -8,9 +8,9 @@ started this one has: even that may be killed at any moment.
 
 ``script.Script`` runs it as a program; it imports the standard library alone, to be there at once.
 A socket, whose file descriptor is the argument, brings a JSON object (``command``, ``environment``,
-``cwd``, ``remove``) in a line, then signals for the script, a byte each; ``SIGKILL`` is for all
-that it started. At the end it takes a JSON object back: ``exit_code``, as ``subprocess`` has it,
-and ``left_behind``, how many processes had to be killed; or ``error``.
+``cwd``, ``remove``, ``fifos_in``) in a line, then signals for the script, a byte each; ``SIGKILL``
+is for all that it started. At the end it takes a JSON object back: ``exit_code``, as ``subprocess``
+has it, and ``left_behind``, how many processes had to be killed; or ``error``.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def main() -> None:
         return
     for folder in order["remove"]:
         shutil.rmtree(folder, ignore_errors=True)
+    for folder in order["fifos_in"]:
+        _remove_fifos(Path(folder))
 
 
 class _Script:
@@ -176,6 +178,13 @@ def _kill(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def _remove_fifos(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_fifo():
+                path.unlink()
 
 
 def _send(connection: socket.socket, message: dict[str, object]) -> None:

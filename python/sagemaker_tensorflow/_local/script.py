@@ -59,6 +59,7 @@ class Script:
         cwd: Its working directory.
         output: File descriptors for its standard output and standard error; ``None``: ours.
         remove: Folders to be removed if this process ends before the script.
+        fifos_in: Folders whose FIFOs are to be removed in that case.
 
     Raises:
         ScriptError: If it cannot be started. Perhaps only ``end`` does.
@@ -72,6 +73,7 @@ class Script:
         *,
         output: tuple[int | None, int | None] = (None, None),
         remove: Sequence[Path] = (),
+        fifos_in: Sequence[Path] = (),
     ) -> None:
         self._connection, theirs = socket.socketpair()
         self._end: ScriptEnd | None = None
@@ -90,6 +92,7 @@ class Script:
             "environment": dict(environment),
             "cwd": str(cwd),
             "remove": [str(path) for path in remove],
+            "fifos_in": [str(path) for path in fifos_in],
         }
         with contextlib.suppress(OSError):  # it has failed already, which end() tells
             self._connection.sendall(json.dumps(order).encode() + b"\n")

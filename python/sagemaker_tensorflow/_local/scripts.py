@@ -124,8 +124,15 @@ class Scripts:
         )
 
     def _start(self, command: list[str], variables: dict[str, str], cwd: Path) -> Script:
-        remove = [] if self._folder.kept else [self._folder.path]
-        return Script(command, variables, cwd, output=self._observer.output, remove=remove)
+        kept = self._folder.kept
+        return Script(
+            command,
+            variables,
+            cwd,
+            output=self._observer.output,
+            remove=[] if kept else [self._folder.path],
+            fifos_in=[folders.data_dir for folders in self._layouts] if kept else [],
+        )
 
     def _environment(self, host: Host, folders: Layout, config: str | None) -> dict[str, str]:
         # What a job around this one says of itself is not for this one's script.

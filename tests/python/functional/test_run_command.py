@@ -3,6 +3,7 @@
 
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import time
 import zipfile
 
 import pytest
+from pipe_helpers import stream
 from run_helpers import SIGINT_EXIT, SIGTERM_EXIT, Command, write_script
 from sagemaker_tensorflow._local import opt_ml
 from sagemaker_tensorflow.cli import app
@@ -271,6 +273,50 @@ def test_host_that_is_killed_takes_the_script_along(run):
         assert len(command.processes()) > 2
         command.send(signal.SIGKILL)
         command.finish()
+
+
+def test_killed_host_leaves_no_fifo_in_a_folder_that_is_kept(run, folder):
+    with run.start(HANGS + "time.sleep(1000)", "--base-dir=ml") as command:
+        command.wait_for_file("reads")
+        data_dir = folder / "ml" / "input" / "data"
+        assert [path.name for path in data_dir.iterdir()] == ["training_0"]
+        command.send(signal.SIGKILL)
+        command.finish()
+    assert list(data_dir.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "kills", [4, pytest.param(200, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])]
+)
+def test_host_killed_at_any_moment(run, folder, kills):
+    """Nothing is left, and the script took no cut-off epoch for a whole one.
+
+    Of plain data it could, between two records: only a compressed stream says where it ends.
+    """
+    rng = random.Random(kills)
+    records = [rng.randbytes(100_000) for _ in range(40)]
+    (folder / "data.gz").write_bytes(stream(records, "TFRecord", "GZIP"))
+    script = write_script(
+        folder,
+        """
+        from sagemaker_tensorflow.records import ChannelReader
+        with open(Path(HERE, "log"), "a") as log:
+            while True:
+                with ChannelReader("training", "TFRecord", compression_type="GZIP") as reader:
+                    print(sum(1 for _ in reader), file=log, flush=True)
+        """,
+    )
+    seen = set()
+    for _ in range(kills):
+        (folder / "log").write_text("")
+        with Command(folder, script, f"--channel=training={folder / 'data.gz'}") as command:
+            time.sleep(rng.uniform(0, 3))
+            assert command.process.poll() is None, command.process.communicate()
+            command.send(signal.SIGKILL)
+            command.finish()
+        seen.update((folder / "log").read_text().split())
+    assert seen <= {str(len(records))}
+    assert seen or kills < 10
 
 
 def test_time_limit(run):
