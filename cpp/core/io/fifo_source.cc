@@ -18,6 +18,9 @@ namespace pipemode {
 namespace {
 
 constexpr int kPipeBytes = 1 << 20;
+// From here on the FIFO is read through a pipe of our own: less is there at once when the writer is
+// slow, and then a second system call is all that would come of it.
+constexpr size_t kBusyBytes = size_t{32} << 10;
 
 [[noreturn]] void ThrowWrongKind(const std::string& path) {
   throw FailedPreconditionError("'" + path + "' is neither a FIFO nor a regular file");
@@ -84,7 +87,7 @@ size_t FifoSource::ReadScattered(char* dst, size_t size, char* tail, size_t tail
     // Bytes that never become a record, such as empty gzip members without end, would keep a call
     // that finds data at each read from ever looking.
     if (context_.cancel->cancelled()) throw CancelledError("cancelled while reading " + name_);
-    const ssize_t count = ::readv(fd_.get(), parts, 2);
+    const ssize_t count = ReadOnce(parts, 2);
     if (count > 0) {
       writer_seen_ = true;
       return static_cast<size_t>(count);
@@ -104,6 +107,23 @@ size_t FifoSource::ReadScattered(char* dst, size_t size, char* tail, size_t tail
     }
   }
   return 0;
+}
+
+// Returns and sets errno as read() from the FIFO does.
+ssize_t FifoSource::ReadOnce(const iovec* parts, int count) {
+  if (staging_ && staging_->size() > 0) return staging_->Read(parts, count);
+  if (is_fifo_ && is_busy_) {
+    if (!staging_) staging_.emplace();
+    if (*staging_) {
+      const ssize_t moved = staging_->Fill(fd_.get());
+      is_busy_ = moved >= static_cast<ssize_t>(kBusyBytes);
+      if (moved > 0) return staging_->Read(parts, count);
+      if (moved == 0 || errno == EAGAIN) return moved;
+    }
+  }
+  const ssize_t read = ::readv(fd_.get(), parts, count);
+  is_busy_ = read >= static_cast<ssize_t>(kBusyBytes);
+  return read;
 }
 
 void FifoSource::WaitReadable() {

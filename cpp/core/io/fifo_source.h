@@ -2,10 +2,14 @@
 #ifndef PIPEMODE_CORE_IO_FIFO_SOURCE_H_
 #define PIPEMODE_CORE_IO_FIFO_SOURCE_H_
 
+#include <sys/uio.h>
+
+#include <optional>
 #include <string>
 
 #include "core/base/fork_guarded_fd.h"
 #include "core/io/byte_source.h"
+#include "core/io/staging_pipe.h"
 #include "core/io/wait.h"
 
 namespace pipemode {
@@ -35,13 +39,16 @@ class FifoSource final : public ByteSource {
   size_t ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) override;
 
  private:
+  ssize_t ReadOnce(const iovec* parts, int count);
   void WaitReadable();
 
   ForkGuardedFd fd_;
   const std::string name_;  // "data from '<path>' ..." for messages
   const TimeLimit read_timeout_;
   const WaitContext context_;
+  std::optional<StagingPipe> staging_;  // none before the writer has kept up with us
   bool is_fifo_ = false;
+  bool is_busy_ = false;  // whether there was much to read the last time
   bool writer_seen_ = false;
   bool ended_ = false;
 };

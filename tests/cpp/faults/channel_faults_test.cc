@@ -88,6 +88,9 @@ std::vector<FaultCase> AllFaults() {
       {{"readv", 0, true}, kTolerated, {}},
       {{"read", 0, true}, kTolerated, {}},
       {{"pread", 0, true}, kTolerated, {}},
+      {{"splice", EINTR}, kTolerated, {}},
+      {{"splice", EAGAIN}, kTolerated, {}},
+      {{"splice", 0, true}, kTolerated, {}},
       {{"write", EINTR}, kTolerated, {}},
       {{"fdatasync", EINTR}, kTolerated, {}},
       {{"poll", EINTR}, kTolerated, {}},
@@ -101,6 +104,8 @@ std::vector<FaultCase> AllFaults() {
       {{"inotify_add_watch", ENOSPC, true}, kTolerated, {}},
       {{"pipe2", EMFILE, true}, kTolerated, {}},
       {{"tee", EINVAL, true}, kTolerated, {}},
+      {{"splice", EINVAL, true}, kTolerated, {}},
+      {{"splice", EIO}, kTolerated, {}},
       {{"poll", ENOMEM}, kTolerated, {}},
       {{"stat", EACCES}, kTolerated, {}},
       // File systems without locks, and somebody else's lock.
@@ -136,11 +141,12 @@ std::vector<FaultCase> AllFaults() {
   return cases;
 }
 
-// Short records, and one that is read past the buffer; the last one says that it is the last one.
+// Short records, some that are read past the buffer, and so much of them that the writer has to
+// wait; the last one says that it is the last one.
 Records RecordsOf(uint64_t epoch) {
   const std::string name = "epoch " + std::to_string(epoch);
-  return {name, std::string(100, 's'), "", std::string(40'000, static_cast<char>('a' + epoch % 26)),
-          name + " ends"};
+  const std::string large(400'000, static_cast<char>('a' + epoch % 26));
+  return {name, std::string(100, 's'), "", large, large, large, name + " ends"};
 }
 
 const Records& RecordsOf0() {

@@ -125,6 +125,9 @@ PIPEMODE_WRAP(int, rename, (const char* from, const char* to), (from, to))
 PIPEMODE_WRAP(int, stat, (const char* path, struct stat* status), (path, status))
 PIPEMODE_WRAP(ssize_t, tee, (int from, int to, size_t size, unsigned flags),
               (from, to, size, flags))
+PIPEMODE_WRAP_TRANSFER(splice,
+                       (int from, off64_t* at, int to, off64_t* to_at, size_t size, unsigned flags),
+                       (from, at, to, to_at, size, flags))
 PIPEMODE_WRAP_TRANSFER(pread, (int fd, void* data, size_t size, off_t at), (fd, data, size, at))
 PIPEMODE_WRAP_TRANSFER(pwrite, (int fd, const void* data, size_t size, off_t at),
                        (fd, data, size, at))

@@ -16,7 +16,9 @@
 #include <cstring>
 #include <memory>
 #include <optional>
+#include <random>
 #include <string>
+#include <string_view>
 #include <thread>
 
 #include "core/base/error.h"
@@ -162,6 +164,50 @@ TEST_F(FifoSourceTest, ScatteredReadsFillTheFirstPartFirst) {
   EXPECT_EQ(std::string(first, 4) + std::string(second, 4), "01234567");
   EXPECT_EQ(source.ReadScattered(first, 4, second, 4), 2U);
   EXPECT_EQ(std::string(first, 2), "89");
+}
+
+// However much is there at a time: much is read by another way than little.
+TEST_F(FifoSourceTest, ChangesOfPaceLoseNothing) {
+  const std::string bytes = RandomBytes(4 << 20, 7);
+  std::mt19937 random(8);
+  FifoSource source = Open();
+  const UniqueFd writer = OpenWriter();
+  const size_t room = static_cast<size_t>(::fcntl(writer.get(), F_GETPIPE_SZ)) / 2;
+  std::string got;
+  std::string buffer(1 << 20, '?');
+  size_t written = 0;
+  while (got.size() < bytes.size()) {
+    if (written - got.size() < room / 2) {
+      const size_t most = random() % 2 == 0 ? 100 : room;
+      const std::string_view piece = std::string_view(bytes).substr(written, 1 + random() % most);
+      ASSERT_TRUE(WriteAll(writer.get(), piece));
+      written += piece.size();
+    }
+    if (written == got.size()) continue;
+    const size_t head = 1 + random() % (random() % 2 == 0 ? 100 : 200'000);
+    const size_t count =
+        source.ReadScattered(buffer.data(), head, buffer.data() + head, random() % 200'000);
+    ASSERT_GT(count, 0U);
+    got.append(buffer, 0, count);
+  }
+  EXPECT_TRUE(got == bytes);
+}
+
+TEST_F(FifoSourceTest, WhatWasReadFastComesBeforeTheEnd) {
+  const std::string bytes = RandomBytes(400'000, 9);
+  FifoSource source = Open();
+  UniqueFd writer = OpenWriter();
+  if (::fcntl(writer.get(), F_GETPIPE_SZ) < 1 << 20) GTEST_SKIP() << "the FIFO is not large";
+  ASSERT_TRUE(WriteAll(writer.get(), bytes));
+  writer.Reset();
+  std::string got(100'000, '?');
+  got.resize(source.Read(got.data(), got.size()));  // from here on it moves all that is there
+  cancel_.Cancel();
+  char byte;
+  EXPECT_THROW(source.Read(&byte, 1), CancelledError);
+  cancel_.Reset();
+  got += ReadAll(source, 30'000);
+  EXPECT_TRUE(got == bytes);
 }
 
 TEST_F(FifoSourceTest, NoWriterYetIsNotTheEnd) {
