@@ -16,7 +16,9 @@ from sagemaker_tensorflow.exceptions import PipeModeDatasetException
 
 _TRAINERS = ("chief", "master", "worker")
 
-_held: dict[Path, int] = {}  # file descriptors; a lock is held as long as the process lives
+# File descriptors, by device and inode: a folder has many spellings. A lock is held as long as the
+# process lives.
+_held: dict[tuple[int, int], int] = {}
 
 
 def hold(state_dir: str, channel: str) -> None:
@@ -26,12 +28,17 @@ def hold(state_dir: str, channel: str) -> None:
         PipeModeDatasetException: If another worker of this machine has it.
     """
     task = _task()
-    path = Path(state_dir) / f".{channel}-pipe_mode-worker"
-    if task is None or path in _held:
+    if task is None:
         return
+    path = Path(state_dir) / f".{channel}-pipe_mode-worker"
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     except OSError:  # not even a state will be written there: let that be the error
+        return
+    status = os.fstat(fd)
+    identity = status.st_dev, status.st_ino
+    if identity in _held:
+        os.close(fd)
         return
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -48,7 +55,7 @@ def hold(state_dir: str, channel: str) -> None:
         return
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"{task} (process {os.getpid()})".encode(), 0)
-    _held[path] = fd
+    _held[identity] = fd
 
 
 def _task() -> str | None:

@@ -213,7 +213,8 @@ cluster = {"chief": ["127.0.0.1:1"], "worker": ["127.0.0.1:2"], "ps": ["127.0.0.
 kind, channel = sys.argv[1:]
 os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": kind, "index": 0}})
 try:
-    again = PipeModeDataset(channel, "TFRecord")
+    state_dir = os.path.relpath(os.path.join(os.environ["SAGEMAKER_BASE_DIR"], "pipe_state"))
+    again = PipeModeDataset(channel, "TFRecord", state_dir)  # the same folder
     ds = PipeModeDataset(channel, "TFRecord", open_timeout=30)
     print("made", flush=True)
     print([record.numpy().decode() for record in ds], flush=True)
