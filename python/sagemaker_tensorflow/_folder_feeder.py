@@ -19,6 +19,7 @@ from typing import Any, Literal
 from sagemaker_tensorflow._native import CancelledError, ChannelWriter, encode
 
 Treatment = Literal["as they are", "inflated", "wrapped"]
+Framing = Literal["none", "words", "bytes"]
 
 _LOG = logging.getLogger(__name__)
 _PIECE_BYTES = 1 << 20
@@ -36,7 +37,9 @@ class FolderFeeder:
         files: The objects, in order.
         treatment: ``'inflated'``: what is gzipped is sent inflated. ``'wrapped'``: each file is
             sent as one RecordIO record.
-        framed: Whether the records' format shows where a stream is cut off.
+        framing: What shows that a stream is cut off: ``'none'``: nothing. ``'words'``: a length
+            that is no multiple of 4, and in the midst of a frame nothing may be added, for that
+            would be taken for data. ``'bytes'``: lengths and checksums.
 
     Attributes:
         folder: Base folder of a job that has this one channel, in Pipe mode.
@@ -48,13 +51,13 @@ class FolderFeeder:
         settings: dict[str, Any],
         files: Sequence[Path],
         treatment: Treatment,
-        framed: bool,
+        framing: Framing,
     ) -> None:
         self._temporary = tempfile.TemporaryDirectory(prefix="pipemode-")
         self.folder = Path(self._temporary.name)
         config = {channel: {**settings, "TrainingInputMode": "Pipe"}}
         (self.folder / "inputdataconfig.json").write_text(json.dumps(config), encoding="utf-8")
-        epochs = _Epochs(self.folder, channel, files, treatment, framed)
+        epochs = _Epochs(self.folder, channel, files, treatment, framing)
         weakref.finalize(self, epochs.stop)
         epochs.start(0)
 
@@ -63,25 +66,26 @@ class _Epochs:
     """The threads, one for each epoch that is being read, and one for the next."""
 
     def __init__(
-        self, folder: Path, channel: str, files: Sequence[Path], treatment: Treatment, framed: bool
+        self,
+        folder: Path,
+        channel: str,
+        files: Sequence[Path],
+        treatment: Treatment,
+        framing: Framing,
     ) -> None:
         self._folder = folder
         self._channel = channel
         self._files = files
         self._treatment = treatment
-        self._framed = framed
+        self._framing = framing
         self._lock = threading.Lock()
         self._stopped = False
         self._writers: set[ChannelWriter] = set()
 
     def start(self, epoch: int) -> None:
-        writer = ChannelWriter(self._folder, self._channel, first_epoch=epoch)
-        with self._lock:
-            if self._stopped:
-                return
-            self._writers.add(writer)
+        """Serves ``epoch`` in a thread of its own."""
         name = f"folder-{self._channel}-{epoch}"
-        threading.Thread(target=self._serve, args=(writer, epoch), name=name, daemon=True).start()
+        threading.Thread(target=self._serve, args=(epoch,), name=name, daemon=True).start()
 
     def stop(self) -> None:
         """Makes all threads end soon, whatever they wait for."""
@@ -91,41 +95,77 @@ class _Epochs:
                 writer.cancel()
             self._writers.clear()
 
-    def _serve(self, writer: ChannelWriter, epoch: int) -> None:
+    def _serve(self, epoch: int) -> None:
+        while self._serve_one(epoch):
+            epoch += 1
+
+    def _serve_one(self, epoch: int) -> bool:
+        """Serves an epoch; returns whether the next one is still without a thread."""
+        writer = ChannelWriter(self._folder, self._channel, first_epoch=epoch)
+        with self._lock:
+            if self._stopped:
+                return False
+            self._writers.add(writer)
         try:
             writer.begin_epoch()
-            path = Path(writer.path)
-            self.start(epoch + 1)
-            try:
-                for piece in self._pieces():
-                    if not writer.write(piece):
-                        break
-            except CancelledError:
-                raise
-            except Exception:
-                _LOG.exception("channel '%s' cannot be read to its end", self._channel)
-                if not self._framed:
-                    return  # the FIFO stays open: its end would be taken for that of the data
-                writer.write(b"\xff")  # less than a record, so that the end is data loss
+            fifo = Path(writer.path)
+            is_last = self._is_without_next(epoch)
+            if not self._send(writer):
+                return False
             writer.end_epoch()
-            path.unlink(missing_ok=True)
+            fifo.unlink(missing_ok=True)
         except CancelledError:
-            return
+            return False
         except Exception:
             if not self._stopped:  # which takes the folder away
                 _LOG.exception("channel '%s' is served no more", self._channel)
+            return False  # the FIFO stays open: its end would be taken for that of the data
         with self._lock:
             self._writers.discard(writer)
+        return is_last
 
-    def _pieces(self) -> Iterator[bytes]:
-        for path in self._files:
-            if self._treatment == "wrapped":
-                yield encode(path.read_bytes(), "RecordIO")
-                continue
-            inflate = self._treatment == "inflated" and has_gzip_header(path)
-            with gzip.open(path) if inflate else path.open("rb", buffering=0) as file:
-                while piece := file.read(_PIECE_BYTES):
-                    yield piece
+    def _is_without_next(self, epoch: int) -> bool:
+        """Starts the thread of the next epoch; returns whether that is not possible."""
+        try:
+            self.start(epoch + 1)
+        except RuntimeError as error:
+            _LOG.warning(
+                "channel '%s': %s; its next epoch has to wait for the end of this one",
+                self._channel,
+                error,
+            )
+            return True
+        return False
+
+    def _send(self, writer: ChannelWriter) -> bool:
+        """Sends all files; returns whether the FIFO may be closed."""
+        for file in self._files:
+            try:
+                for piece in self._pieces(file):
+                    if not writer.write(piece):
+                        return True
+            except CancelledError:
+                raise
+            except Exception:
+                _LOG.exception("channel '%s': cannot read '%s' to its end", self._channel, file)
+                if self._framing == "none":
+                    return False  # its end would be taken for that of the data
+                # The end that comes must not be that of a record.
+                whole_words = writer.bytes_written % 4 == 0
+                count = int(whole_words) if self._framing == "words" else 8
+                writer.write(b"\xff" * count)
+                return True
+        return True
+
+    def _pieces(self, path: Path) -> Iterator[bytes]:
+        if self._treatment == "wrapped":
+            yield encode(path.read_bytes(), "RecordIO")
+            return
+        inflate = self._treatment == "inflated" and has_gzip_header(path)
+        with gzip.open(path) if inflate else path.open("rb") as file:
+            # What comes before an error is data: read() would drop it.
+            while piece := file.read1(_PIECE_BYTES):
+                yield piece
 
 
 def has_gzip_header(path: Path) -> bool:

@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from sagemaker_tensorflow import _config, _paths
-from sagemaker_tensorflow._folder_feeder import FolderFeeder, Treatment, has_gzip_header
+from sagemaker_tensorflow._folder_feeder import FolderFeeder, Framing, Treatment, has_gzip_header
 from sagemaker_tensorflow.exceptions import PipeModeDatasetException
 from sagemaker_tensorflow.pipemode import PipeModeDataset
 from sagemaker_tensorflow.records import PipeError, RecordReader
@@ -16,6 +19,8 @@ from sagemaker_tensorflow.records import PipeError, RecordReader
 __all__ = ["channel_dataset"]
 
 _RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"
+
+_feeders_of_graphs: list[FolderFeeder] = []
 
 
 def channel_dataset(
@@ -48,12 +53,15 @@ def channel_dataset(
         **options: All else that ``PipeModeDataset`` takes.
 
     Returns:
-        A dataset of ``tf.string`` scalars. In File and FastFile mode a thread of this process reads
-        the files while the dataset lives; the list of files is that of this call.
+        A dataset of ``tf.string`` scalars. In File and FastFile mode threads of this process read
+        the files while the dataset lives, or, if it is made in a ``tf.function`` or another graph,
+        while the process does; so it cannot be sent to the workers of the ``tf.data`` service. The
+        list of files is that of this call.
 
     Raises:
-        PipeModeDatasetException: As ``PipeModeDataset``; or the channel has no folder, has an
-            unknown input mode, or is no ``str``.
+        PipeModeDatasetException: As ``PipeModeDataset``; or the channel has no folder, or one that
+            cannot be read or has links in a circle or to nothing, has an unknown input mode, or is
+            no ``str``.
         TypeError: If an option is unknown.
     """
     config = _config.load_input_data_config(_paths.config_dir(config_dir))
@@ -69,7 +77,6 @@ def channel_dataset(
             **options,
         )
     settings = config[channel]
-    is_text = record_format.lower() == "textline"
     files = _files(Path(_paths.pipe_dir(pipe_dir)) / channel, channel, settings)
     treatment: Treatment = "as they are"
     if _service_would_wrap(settings, record_format, files):
@@ -80,7 +87,13 @@ def channel_dataset(
             compression_type = "GZIP"
         elif True in contents:
             treatment = "inflated"
-    feeder = FolderFeeder(channel, settings, files, treatment, framed=not is_text)
+    # Here the order is the same in every epoch.
+    settings = {name: value for name, value in settings.items() if name != "ShuffleConfig"}
+    framing = _framing(record_format, compression_type)
+    feeder = FolderFeeder(channel, settings, files, treatment, framing)
+    if not tf.executing_eagerly():
+        # The graph makes datasets whenever it is run, long after this one is gone.
+        _feeders_of_graphs.append(feeder)
     return PipeModeDataset(
         channel,
         record_format,
@@ -100,8 +113,27 @@ def _files(folder: Path, channel: str, settings: dict[str, Any]) -> list[Path]:
             f"there is no folder '{folder}'; pass the pipe_dir that has it, or set "
             "SAGEMAKER_BASE_DIR"
         )
-    files = (path for path in folder.rglob("*") if path.is_file())
+    try:
+        files = list(_walk(folder, ()))
+    except OSError as error:
+        raise PipeModeDatasetException(
+            f"channel '{channel}': cannot read '{error.filename}': {error.strerror}"
+        ) from error
     return sorted(files, key=lambda path: os.fsencode(path.relative_to(folder)))
+
+
+def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    """Yields the files below ``folder``, links followed; none is left out without a word."""
+    status = folder.stat()
+    if any(os.path.samestat(status, each.stat()) for each in above):
+        raise PipeModeDatasetException(f"'{folder}' is a link to a folder that it is in")
+    for path in folder.iterdir():
+        if path.is_dir():
+            yield from _walk(path, (*above, folder))
+        elif path.is_file():
+            yield path
+        else:
+            path.stat()  # which fails for a link to nothing
 
 
 def _is_gzip(path: Path, record_format: str) -> bool:
@@ -114,6 +146,14 @@ def _is_gzip(path: Path, record_format: str) -> bool:
         return RecordReader(path, record_format).skip(1) == 0
     except PipeError:
         return True
+
+
+def _framing(record_format: str, compression_type: str | None) -> Framing:
+    if not compression_type and record_format.lower() == "textline":
+        return "none"
+    if not compression_type and record_format.lower() == "recordio":
+        return "words"
+    return "bytes"
 
 
 def _service_would_wrap(settings: dict[str, Any], record_format: str, files: list[Path]) -> bool:

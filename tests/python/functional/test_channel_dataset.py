@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """channel_dataset: a channel gives the same records in Pipe, File and FastFile mode."""
 
+import bisect
 import gc
 import gzip
+import itertools
 import threading
 import zlib
 from pathlib import Path
@@ -270,8 +272,8 @@ def test_a_file_that_vanishes_is_data_loss(write, caplog, record_format):
     elements, error = read(ds)
     assert elements == [b"a"]
     assert isinstance(error, tf.errors.DataLossError)
-    assert "channel 'training' cannot be read to its end" in caplog.text
-    assert str(job.pipe_dir / "training" / "b") in caplog.text
+    path = job.pipe_dir / "training" / "b"
+    assert f"channel 'training': cannot read '{path}' to its end" in caplog.text
 
 
 def test_a_text_file_that_vanishes_is_no_end(write, caplog):
@@ -281,7 +283,118 @@ def test_a_text_file_that_vanishes_is_no_end(write, caplog):
     elements, error = read(ds)
     assert elements == [b"a"]
     assert isinstance(error, tf.errors.DeadlineExceededError)
-    assert "cannot be read to its end" in caplog.text
+    assert "to its end" in caplog.text
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(data=st.data())
+@pytest.mark.parametrize("record_format", ["TFRecord", "RecordIO"])
+def test_a_file_that_is_cut_off(write, caplog, data, record_format):
+    """All records before the cut, data loss, and the name of the file."""
+    sent = [b"%03d" % number * data.draw(st.integers(1, 4)) for number in range(20)]
+    content = stream(sent, record_format)
+    packed = gzip.compress(content, compresslevel=0, mtime=0)
+    # Stored in one piece, from behind the header of the only block; at least a byte is missing.
+    kept = data.draw(st.integers(0, len(content) - 1))
+    start = packed.index(content)
+    job = write({"a": content, "b": packed[: start + kept], "c": content})
+    caplog.clear()
+    elements, error = read(make(record_format=record_format))
+    ends = list(itertools.accumulate(len(stream([record], record_format)) for record in sent))
+    assert elements == sent + sent[: bisect.bisect_right(ends, kept)]
+    assert isinstance(error, tf.errors.DataLossError)
+    assert f"cannot read '{job.pipe_dir / 'training' / 'b'}' to its end" in caplog.text
+    assert "EOFError" in caplog.text
+
+
+def test_compressed_text_that_vanishes_is_data_loss(write):
+    job = write({name: gzip.compress(name.encode() + b"\n") for name in "abc"})
+    ds = make(record_format="TextLine")
+    (job.pipe_dir / "training" / "b").unlink()
+    elements, error = read(ds)
+    assert elements == [b"a"]
+    assert isinstance(error, tf.errors.DataLossError)
+
+
+def test_without_a_further_thread_epochs_wait_for_each_other(write, monkeypatch, caplog):
+    write({"a": stream([b"1", b"2"], "TFRecord")})
+    ds = make()
+    start = threading.Thread.start
+
+    def refuse(thread):
+        if thread.name.startswith("folder-"):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    for _ in range(3):
+        assert records(ds) == [b"1", b"2"]
+    assert "channel 'training': can't start new thread; its next epoch has to wait" in caplog.text
+    monkeypatch.undo()
+    assert [records(ds) for _ in range(3)] == [[b"1", b"2"]] * 3
+
+
+def test_links_to_folders(write, tmp_path):
+    job = write({"b/part": stream([b"2"], "TFRecord")})
+    folder = job.pipe_dir / "training"
+    (tmp_path / "far" / "sub").mkdir(parents=True)
+    (tmp_path / "far" / "sub" / "part").write_bytes(stream([b"1"], "TFRecord"))
+    for name in "a", "c":
+        (folder / name).symlink_to(tmp_path / "far")
+    assert records(make()) == [b"1", b"2", b"1"]
+    circle = folder / "b" / "circle"
+    circle.symlink_to(folder)
+    with pytest.raises(PipeModeDatasetException, match="circle' is a link to a folder that it is"):
+        make()
+    circle.unlink()
+    (folder / "b" / "nothing").symlink_to(tmp_path / "nothing")
+    with pytest.raises(PipeModeDatasetException, match=r"cannot read '.*nothing': No such file"):
+        make()
+
+
+IN_GRAPHS = """
+import gc, json
+import tensorflow as tf
+from sagemaker_tensorflow import channel_dataset
+
+def make():
+    return channel_dataset("training", "TFRecord", open_timeout=30, read_timeout=30)
+
+@tf.function
+def count():
+    return make().reduce(0, lambda count, _: count + 1)
+
+ds = tf.data.Dataset.range(3).interleave(lambda _: make(), cycle_length=2, num_parallel_calls=2)
+gc.collect()
+counts = [int(count()), int(count()), len(list(ds)), len(list(ds.repeat(2)))]
+
+with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    element = tf.compat.v1.data.make_one_shot_iterator(make()).get_next()
+    gc.collect()
+    counts.append(session.run(element).decode())
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0"])
+iterator = iter(strategy.experimental_distribute_dataset(make().repeat(2).batch(2)))
+gc.collect()
+counts.append([batch.numpy().tolist() for batch in iterator][1][0].decode())
+print(json.dumps(counts), flush=True)
+raise SystemExit
+"""
+
+
+@pytest.mark.parametrize("mode", ["File", "Pipe"])
+def test_made_in_a_graph(serve, write, fork_server, mode):
+    expected = [3, 3, 9, 18, "0", "2"]
+    content = [b"0", b"1", b"2"]
+    if mode == "File":
+        write({"a": stream(content, "TFRecord")})
+        with fork_server.run(IN_GRAPHS) as program:
+            assert program.result() == expected
+    else:
+        with serve({"training": lambda _: content}), fork_server.run(IN_GRAPHS) as program:
+            assert program.result() == expected
 
 
 def test_the_folders_are_arguments(write, monkeypatch):
