@@ -14,6 +14,7 @@ import os
 import threading
 from collections.abc import Sequence
 from types import TracebackType
+from typing import IO, cast
 
 from rich import box
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -24,6 +25,7 @@ from rich.text import Text
 
 from sagemaker_tensorflow._local import progress_text
 from sagemaker_tensorflow._local.history import Row, Sample
+from sagemaker_tensorflow._local.stderr import LastingStream
 
 _LINE_SECONDS = 10.0
 _RATE_SECONDS = 2.0
@@ -194,7 +196,7 @@ def create(title: str) -> PlainDisplay | LiveDisplay:
     stream = open(  # noqa: SIM115  for as long as the process lives
         2, "w", encoding="utf-8", errors="surrogateescape", buffering=1, closefd=False
     )
-    console = Console(file=stream)
+    console = Console(file=cast(IO[str], LastingStream(stream)))
     if console.is_terminal and not console.is_dumb_terminal:
         return LiveDisplay(console, title)
     return PlainDisplay(console)

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, cast
 
 import typer
 
@@ -135,8 +136,9 @@ def run(
 
     from sagemaker_tensorflow._local import options
     from sagemaker_tensorflow._local.settings import Settings
+    from sagemaker_tensorflow._local.stderr import LastingStream
 
-    console = Console(stderr=True)
+    console = Console(file=cast("IO[str]", LastingStream(sys.stderr)))
     if not console.is_terminal:
         console.width = _COLUMNS
     said = options.Options(
@@ -170,7 +172,7 @@ def run(
             reports.write(report, job, result)
         except OSError as error:
             raise _failure(f"cannot write the report: {error}", result.status or 1) from None
-        console.print(f"report: {report}", highlight=False, soft_wrap=True)
+        console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(result.status)
 
 
@@ -255,5 +257,7 @@ def _print_result(job: Job, result: Result, console: Console) -> None:
 
 
 def _failure(message: str, status: int = 1) -> typer.Exit:
-    typer.echo(f"error: {message}", err=True)
+    from sagemaker_tensorflow._local.stderr import LastingStream
+
+    print(f"error: {message}", file=LastingStream(sys.stderr), flush=True)
     return typer.Exit(status)

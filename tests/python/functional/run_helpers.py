@@ -57,11 +57,13 @@ class Command:
             [sys.executable, "-m", "sagemaker_tensorflow", "run", *map(str, arguments)],
             cwd=folder,
             env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            **options,
+            **{
+                "stdout": subprocess.PIPE,
+                "stderr": subprocess.PIPE,
+                "text": True,
+                "start_new_session": True,
+                **options,
+            },
         )
 
     def __enter__(self):

@@ -6,15 +6,18 @@ import itertools
 import os
 import pty
 import re
+import signal
 import struct
 import subprocess
 import sys
+import tarfile
 import termios
+from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
-from run_helpers import write_script
+from run_helpers import Command, write_script
 from sagemaker_tensorflow._local import display, progress_text, report
 from sagemaker_tensorflow._local.channels import Channel
 from sagemaker_tensorflow._local.history import History, Row
@@ -113,6 +116,67 @@ def test_much_output(terminal, tmp_path):
     assert status == 0
     numbers = [int(line) for line in re.findall(rb"(?<![\d.])(\d+)\r\n", shown)]
     assert [n for n in numbers if n < 20000] == list(range(20000))
+
+
+SAVES = """
+def save(*_):
+    (model / "saved").write_text("yes")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, save)
+Path(HERE, "ready").write_text("")
+time.sleep(1000)
+"""
+
+
+def saved_model(folder):
+    with tarfile.open(folder / "j" / "output" / "model.tar.gz") as archive:
+        return archive.extractfile("saved").read()
+
+
+def test_closing_the_terminal_ends_the_job_and_keeps_its_model(terminal, tmp_path):
+    ours, theirs = terminal
+    command = Command(
+        tmp_path,
+        write_script(tmp_path, SAVES),
+        "--job-name=j",
+        stdout=theirs,
+        stderr=theirs,
+        preexec_fn=lambda: fcntl.ioctl(theirs, termios.TIOCSCTTY, 0),
+    )
+    os.close(theirs)
+    with command:
+        command.wait_for_file("ready")
+        os.dup2(os.open(os.devnull, os.O_RDWR), ours)  # closed, but for the fixture
+        assert command.process.wait(60) == 0
+        command.assert_nothing_is_left()
+    assert saved_model(tmp_path) == b"yes"
+
+
+def test_nobody_reads_standard_error(tmp_path):
+    reader, writer = os.pipe()
+    command = Command(tmp_path, write_script(tmp_path, SAVES), "--job-name=j", stderr=writer)
+    os.close(writer)
+    with command:
+        command.wait_for_file("ready")
+        os.close(reader)
+        command.send(signal.SIGTERM)
+        assert command.process.wait(60) == 0
+        command.assert_nothing_is_left()
+    assert saved_model(tmp_path) == b"yes"
+
+
+@pytest.mark.parametrize("status", [0, 3])
+def test_standard_error_is_a_full_disk(tmp_path, status):
+    text = f"(model / 'saved').write_text('yes'); sys.exit({status})"
+    with Path("/dev/full").open("w") as full:
+        command = Command(
+            tmp_path, write_script(tmp_path, text), "--job-name=j", "--report=r.html", stderr=full
+        )
+    with command:
+        assert command.process.wait(60) == status
+        command.assert_nothing_is_left()
+    assert saved_model(tmp_path) == b"yes"
+    assert (tmp_path / "r.html").exists()
 
 
 def row(seconds=0.0, name="training", host="algo-1", mode="Pipe", **progress):
