@@ -147,7 +147,7 @@ class ChannelFeeder:
             return
         self._stop.close()
         if self._channel.mode == "Pipe":
-            with contextlib.suppress(FileNotFoundError, FileExistsError):
+            with contextlib.suppress(OSError):  # the script may have done anything to the folder
                 remove_fifos(self._pipe_dir, self._channel.name)
 
     def snapshot(self) -> ChannelProgress:

@@ -25,7 +25,8 @@ class Interrupted(SystemExit):
 class StopSignals:
     """Takes SIGINT, SIGTERM and SIGHUP while it is entered; does nothing but in a main thread.
 
-    They raise ``Interrupted``, but within ``collected()`` they are kept for ``take``.
+    They raise ``Interrupted``, but within ``collected()`` they are kept for ``take``. One that is
+    ignored stays so: nohup, or a shell's ``&``, has asked for that.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,8 @@ class StopSignals:
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
+                if signal.getsignal(number) is signal.SIG_IGN:
+                    continue
                 self._before[number] = signal.signal(number, self._handle)
         return self
 

@@ -19,6 +19,11 @@ class JobFolder:
         given: It, new or empty; it is kept. ``None``: a temporary one, which is not.
         signals: Waits while that is removed.
 
+    Attributes:
+        path: Where it is.
+        kept: Whether it stays.
+        holds_results: Whether what is in it exists nowhere else: then it stays, too.
+
     Raises:
         JobError: When entered, if the given one cannot be used.
     """
@@ -28,6 +33,7 @@ class JobFolder:
         self.kept = given is not None
         self.path = Path()
         self._given = given
+        self.holds_results = False
 
     def __enter__(self) -> JobFolder:
         if self._given is None:
@@ -47,13 +53,21 @@ class JobFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self.kept:
+        if not self.kept and not self.holds_results:
             with self._signals.collected():
                 shutil.rmtree(self.path, ignore_errors=True)
 
     def of_host(self, host: Host, job: Job) -> Path:
         """Returns a host's folder, in place of ``/opt/ml``."""
         return self.path if len(job.hosts) == 1 else self.path / host.name
+
+    def begin_results(self) -> None:
+        """A script may make some from now on."""
+        self.holds_results = True
+
+    def end_results(self) -> None:
+        """All of that has been collected."""
+        self.holds_results = False
 
     def keep(self) -> None:
         """Does not remove it, after all."""

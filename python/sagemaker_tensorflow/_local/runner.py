@@ -11,7 +11,7 @@ from pathlib import Path
 from sagemaker_tensorflow._local import layout, opt_ml, outputs
 from sagemaker_tensorflow._local.feeders import Feeders
 from sagemaker_tensorflow._local.history import History
-from sagemaker_tensorflow._local.interrupts import Interrupted, StopSignals
+from sagemaker_tensorflow._local.interrupts import StopSignals
 from sagemaker_tensorflow._local.job import Job
 from sagemaker_tensorflow._local.job_folder import JobFolder
 from sagemaker_tensorflow._local.layout import Layout
@@ -75,37 +75,52 @@ def run(job: Job, settings: Settings, observer: Observer) -> Result:
             scripts.install_requirements()
         feeders.start()
         watch = Watch(job, settings, feeders, scripts, observer)
-        with signals.collected():
-            watch.run(signals)
-        feeders.stop()
-        rows = feeders.rows()
-        watch.history.add(watch.seconds, rows, last=True)
-        observer.show(watch.seconds, rows)
-        status, failure = watch.status, watch.failure
-        said = [text for text in (folders.failure() for folders in layouts) if text]
-        if failure and said:
-            failure = f"{failure}; it says: {said[0].strip()}"
-        _report(layouts, failure)
-        written: list[str] = []
         try:
-            written = outputs.collect(job, layouts)
-        except outputs.OutputError as error:
-            folder.keep()
-            observer.say(f"{error}; it is still in {folder.path}")
-            status, failure = status or _FAILED, failure or str(error)
-        except Interrupted:
-            folder.keep()
-            observer.say(f"model and output are still in {folder.path}")
+            with signals.collected():
+                watch.run(signals)
+            result = _finish(job, layouts, feeders, watch, folder, observer)
+            folder.end_results()
+        except BaseException:
+            if folder.holds_results:
+                observer.say(f"model and output are still in {folder.path}")
             raise
-        return Result(
-            status,
-            failure or None,
-            watch.seconds,
-            written,
-            folder.path if folder.kept else None,
-            watch.left_behind,
-            watch.history,
-        )
+        return result
+
+
+def _finish(
+    job: Job,
+    layouts: list[Layout],
+    feeders: Feeders,
+    watch: Watch,
+    folder: JobFolder,
+    observer: Observer,
+) -> Result:
+    """Stops the feeders and collects what the scripts have made."""
+    feeders.stop()
+    rows = feeders.rows()
+    watch.history.add(watch.seconds, rows, last=True)
+    observer.show(watch.seconds, rows)
+    status, failure = watch.status, watch.failure
+    said = [text for text in (folders.failure() for folders in layouts) if text]
+    if failure and said:
+        failure = f"{failure}; it says: {said[0].strip()}"
+    _report(layouts, failure)
+    written: list[str] = []
+    try:
+        written = outputs.collect(job, layouts)
+    except outputs.OutputError as error:
+        folder.keep()
+        observer.say(f"{error}; it is still in {folder.path}")
+        status, failure = status or _FAILED, failure or str(error)
+    return Result(
+        status,
+        failure or None,
+        watch.seconds,
+        written,
+        folder.path if folder.kept else None,
+        watch.left_behind,
+        watch.history,
+    )
 
 
 def _report(layouts: Sequence[Layout], failure: str) -> None:

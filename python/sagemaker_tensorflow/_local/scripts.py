@@ -88,7 +88,7 @@ class Scripts:
         if self._job.cluster == "mpi":
             return {"mpirun": self._start_mpi()}
         return {
-            host.name: self._stack.enter_context(self._start(command, variables, folders.code_dir))
+            host.name: self._start_script(command, variables, folders.code_dir)
             for host, command, variables, folders in zip(
                 self._job.hosts, self.commands(), self._environments, self._layouts, strict=True
             )
@@ -119,9 +119,11 @@ class Scripts:
         ranks = {"processes_per_host": self._job.processes_per_host, "hosts": hosts}
         file.write_text(json.dumps(ranks), encoding="ascii")
         command = cluster.mpi_command(self._job, file)
-        return self._stack.enter_context(
-            self._start(command, self._environments[0], self._layouts[0].code_dir)
-        )
+        return self._start_script(command, self._environments[0], self._layouts[0].code_dir)
+
+    def _start_script(self, command: list[str], variables: dict[str, str], cwd: Path) -> Script:
+        self._folder.begin_results()
+        return self._stack.enter_context(self._start(command, variables, cwd))
 
     def _start(self, command: list[str], variables: dict[str, str], cwd: Path) -> Script:
         kept = self._folder.kept

@@ -12,11 +12,16 @@ import tarfile
 import tempfile
 import time
 import zipfile
+from types import SimpleNamespace
 
 import pytest
 from pipe_helpers import stream
 from run_helpers import SIGINT_EXIT, SIGTERM_EXIT, Command, write_script
-from sagemaker_tensorflow._local import opt_ml
+from sagemaker_tensorflow._local import job as jobs
+from sagemaker_tensorflow._local import opt_ml, options, runner
+from sagemaker_tensorflow._local.feeders import Feeders
+from sagemaker_tensorflow._local.interrupts import Interrupted
+from sagemaker_tensorflow._local.settings import Settings
 from sagemaker_tensorflow.cli import app
 from sagemaker_tensorflow.records import RecordWriter
 from typer.testing import CliRunner
@@ -235,6 +240,63 @@ def test_script_that_ends_well_when_told_to(run, folder):
         ended = command.finish()
     assert ended.status == 0, ended.stderr
     assert model_of(folder) == {"saved": "yes"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_ignored_signals_stay_ignored(run, number):
+    """As nohup, and the ``&`` of a shell without job control, ask for."""
+    text = HANGS + "while not Path(HERE, 'go').exists(): time.sleep(0.01)"
+    ignored = {"preexec_fn": lambda: signal.signal(number, signal.SIG_IGN)}
+    with run.start(text, **ignored) as command:
+        command.wait_for_file("reads")
+        command.send(number)
+        (command.folder / "go").write_text("")
+        ended = command.finish()
+    assert ended.status == 0, ended.stderr
+    assert signal.Signals(number).name not in ended.stderr
+
+
+def test_signal_between_the_script_and_its_model(run, folder, monkeypatch):
+    """The moment after the scripts' end, in which nobody waits for signals any more."""
+    job = jobs.from_request(
+        options.apply(
+            options.Options(
+                script=write_script(folder, "(model / 'm').write_text('m')"),
+                output_path=str(folder / "out"),
+            ),
+            None,
+        ),
+        folder,
+    )
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+    class Impatient(Feeders):
+        def stop(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            super().stop()
+
+    monkeypatch.setattr(runner, "Feeders", Impatient)
+    said = []
+    observer = SimpleNamespace(output=(None, None), say=said.append, show=lambda *_: None)
+    with pytest.raises(Interrupted):
+        runner.run(job, Settings(), observer)
+    [kept] = folder.glob("pipemode-job-*")
+    assert (kept / "model" / "m").read_text() == "m"
+    assert said == [f"model and output are still in {kept}"]
+
+
+def test_script_that_spoils_its_folders(run, folder):
+    ended = run(
+        """
+        import shutil
+        data = Path("../input/data")
+        shutil.rmtree(data)
+        data.write_text("in the way")
+        (model / "m").write_text("m")
+        """
+    )
+    assert ended.status == 0, ended.stderr
+    assert model_of(folder) == {"m": "m"}
 
 
 STUBBORN = """
