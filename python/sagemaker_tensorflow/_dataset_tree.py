@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import tensorflow as tf
-
+from sagemaker_tensorflow._tf import tf
 from sagemaker_tensorflow.pipemode import PipeModeDataset
 
 

@@ -7,10 +7,9 @@ import os
 import warnings
 from typing import Any
 
-import tensorflow as tf
-
 from sagemaker_tensorflow._config import is_reshuffled
 from sagemaker_tensorflow._dataset_tree import pipe_mode_datasets
+from sagemaker_tensorflow._tf import tf
 
 __all__ = ["PipeModeCheckpoint"]
 

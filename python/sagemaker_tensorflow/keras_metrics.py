@@ -10,9 +10,8 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import tensorflow as tf
-
 from sagemaker_tensorflow._dataset_tree import pipe_mode_datasets
+from sagemaker_tensorflow._tf import tf
 from sagemaker_tensorflow.stats import ChannelStats, channel_stats
 
 __all__ = ["PipeModeMetrics"]

@@ -9,16 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from sagemaker_tensorflow import _config, _op_library, _paths, _worker_lock
-from sagemaker_tensorflow.exceptions import OpLibraryError, PipeModeDatasetException
+from sagemaker_tensorflow._tf import tf
+from sagemaker_tensorflow.exceptions import PipeModeDatasetException
 from sagemaker_tensorflow.stats import ChannelStats, channel_stats
-
-try:
-    import tensorflow as tf
-except ImportError as error:
-    raise OpLibraryError(
-        "PipeModeDataset needs TensorFlow, which cannot be imported; install it with "
-        "'pip install tensorflow-cpu' (CPU) or 'pip install tensorflow' (GPU)"
-    ) from error
 
 __all__ = ["PipeModeDataset", "PipeModeDatasetException", "load_op"]
 

@@ -67,10 +67,9 @@ def channel_stats(channel: str, pipe_dir: str | os.PathLike[str] | None = None) 
         pipe_dir: Folder of its FIFOs, as the dataset has it. Default: as for ``PipeModeDataset``.
 
     Raises:
-        OpLibraryError: If this installation does not fit the TensorFlow found.
-        ImportError: If TensorFlow cannot be imported.
+        OpLibraryError: If TensorFlow cannot be imported, or this installation does not fit it.
     """
-    import tensorflow as tf
+    from sagemaker_tensorflow._tf import tf
 
     folder = _paths.pipe_dir(pipe_dir)
     op = _op_library.load().pipe_mode_stats

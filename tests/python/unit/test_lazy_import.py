@@ -67,6 +67,9 @@ def test_no_such_name():
         "from sagemaker_tensorflow import PipeModeDataset",
         "from sagemaker_tensorflow.pipemode import PipeModeDataset",
         "import sagemaker_tensorflow; sagemaker_tensorflow.PipeModeDataset",
+        "from sagemaker_tensorflow import PipeModeCheckpoint",
+        "from sagemaker_tensorflow import PipeModeMetrics",
+        "from sagemaker_tensorflow import channel_stats; channel_stats('training')",
     ],
 )
 def test_no_tensorflow(statement):
@@ -78,5 +81,30 @@ def test_no_tensorflow(statement):
         except ImportError as error:
             print(type(error).__name__, error)
     """)
-    assert message.startswith("OpLibraryError PipeModeDataset needs TensorFlow")
+    assert message.startswith("OpLibraryError TensorFlow cannot be imported: ModuleNotFoundError: ")
     assert "pip install tensorflow" in message
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("raise TypeError('Descriptors cannot be created directly')", "TypeError: Descriptors"),
+        # What an uninstallation leaves: a folder with nothing of TensorFlow's in it.
+        (None, "AttributeError: module 'tensorflow' has no attribute 'version'"),
+    ],
+)
+def test_a_tensorflow_that_is_broken(tmp_path, content, problem):
+    if content is None:
+        (tmp_path / "tensorflow").mkdir()
+        (tmp_path / "tensorflow" / "__init__.py").touch()
+    else:
+        (tmp_path / "tensorflow.py").write_text(content)
+    message = run(f"""
+        import sys
+        sys.path.insert(0, {str(tmp_path)!r})
+        try:
+            from sagemaker_tensorflow import PipeModeDataset
+        except ImportError as error:
+            print(type(error).__name__, error)
+    """)
+    assert message.startswith(f"OpLibraryError TensorFlow cannot be imported: {problem}")
