@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -12,11 +14,26 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sagemaker_tensorflow import _build_info, _op_cache, _op_manifest, _op_sources
+from sagemaker_tensorflow import _build_info, _op_cache, _op_library, _op_manifest, _op_sources
 from sagemaker_tensorflow._tensorflow_build import TensorFlowBuild
 from sagemaker_tensorflow.exceptions import OpLibraryError
 
-_TRY = "import sys, tensorflow as tf; tf.load_op_library(sys.argv[1])"
+Version = tuple[int, int]
+
+# As in CMakeLists.txt and cpp/core/CMakeLists.txt.
+_CMAKE = (3, 22)
+_ISAL = (2, 30)
+
+# Reads a record. In a process of its own, since a library that is no good may well crash it.
+_TRY = """
+from sagemaker_tensorflow import PipeModeDataset, testing
+with testing.serve({"training": [[b"a"]]}, "TFRecord") as host:
+    ds = PipeModeDataset(
+        "training", "TFRecord", open_timeout=60, read_timeout=60,
+        pipe_dir=host.pipe_dir, state_dir=host.state_dir, config_dir=host.config_dir,
+    )
+    assert list(ds.as_numpy_iterator()) == [b"a"]
+"""
 
 
 def build(tensorflow: TensorFlowBuild, jobs: int) -> Path:
@@ -44,9 +61,13 @@ def build(tensorflow: TensorFlowBuild, jobs: int) -> Path:
         raise OpLibraryError("cannot build the op library: " + "; ".join(lacking))
     target = _op_cache.library(tensorflow)
     try:
-        target.parent.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent.parent, prefix=".build-") as folder:
-            _build_in(Path(folder), tensorflow, target, jobs)
+        for folder in (_op_cache.root(), _op_cache.ops()):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        problem = _op_cache.check_private(_op_cache.root(), _op_cache.ops())
+        if problem is not None:
+            raise OpLibraryError(f"{problem}; mend that, or choose a place with XDG_CACHE_HOME")
+        with tempfile.TemporaryDirectory(dir=_op_cache.ops(), prefix=".build-") as work:
+            _build_in(Path(work), tensorflow, target, jobs)
     except OSError as error:
         raise OpLibraryError(
             f"cannot write to the cache: {error}; choose its place with XDG_CACHE_HOME"
@@ -63,12 +84,22 @@ def missing(tensorflow: TensorFlowBuild) -> list[str]:
     compiler = _compiler()
     if compiler is None:
         packages.append("g++")
-    if _cmake() is None:
+    cmake = _cmake()
+    if cmake is None:
         packages.append("cmake")
+    elif (version := _version_of_cmake(cmake)) is not None and version < _CMAKE:
+        lacking.append(
+            f"'{cmake}' is older than {_text(_CMAKE)}; install a newer one with: pip install cmake"
+        )
     if shutil.which("make") is None and shutil.which("ninja") is None:
         packages.append("make")
-    if compiler is None or not _finds_isal(compiler):
+    isal = None if compiler is None else _isal(compiler)
+    if isal is None:
         packages.append("libisal-dev")
+    elif isal < _ISAL:
+        lacking.append(
+            f"ISA-L {_text(isal)} is older than {_text(_ISAL)}; ISAL_ROOT may name a newer one"
+        )
     if packages:
         lacking.append(
             f"install what is missing with: apt-get install {' '.join(packages)} (or, on another "
@@ -82,12 +113,14 @@ def _build_in(folder: Path, tensorflow: TensorFlowBuild, target: Path, jobs: int
     sources = _op_sources.folder()
     build_dir = folder / "build"
     cmake = str(_cmake())
+    ninja = shutil.which("ninja")
     options = [
         "-DCMAKE_BUILD_TYPE=Release",
         "-DPIPEMODE_BUILD_TESTS=OFF",
         "-DPIPEMODE_WERROR=OFF",
         f"-DTENSORFLOW_ROOT={tensorflow.root}",
         f"-DTENSORFLOW_MINOR={tensorflow.minor}",
+        *(["-GNinja", f"-DCMAKE_MAKE_PROGRAM={ninja}"] if ninja else []),
         *shlex.split(os.environ.get("CMAKE_ARGS", "")),
     ]
     _run(cmake, "-S", str(sources), "-B", str(build_dir), *options)
@@ -112,11 +145,35 @@ def _build_in(folder: Path, tensorflow: TensorFlowBuild, target: Path, jobs: int
             sha256=_op_manifest.sha256_of_file(library),
         ),
     )
-    # In a process of its own, since a library that is no good may well crash it.
-    _run(sys.executable, "-c", _TRY, str(library))
-    if target.parent.exists():
-        target.parent.rename(folder / "old")
-    result.rename(target.parent)
+    _try(library)
+    _put_into_place(result, target, tensorflow, folder / "old")
+
+
+def _put_into_place(result: Path, target: Path, tensorflow: TensorFlowBuild, old: Path) -> None:
+    """Moves the folder ``result`` to that of ``target``, and what was there to ``old``.
+
+    Another process may do the same at the same time. Its result is as good.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        target.parent.rename(old)
+    try:
+        result.rename(target.parent)
+    except OSError:
+        if not target.exists() or _op_cache.check(target, tensorflow) is not None:
+            raise
+
+
+def _try(library: Path) -> None:
+    environment = {**os.environ, _op_library.VARIABLE: str(library)}
+    command = [sys.executable, "-c", _TRY]
+    result = subprocess.run(  # noqa: S603
+        command, check=False, stdout=sys.stderr.fileno(), env=environment
+    )
+    if result.returncode != 0:
+        raise OpLibraryError(
+            f"the library was built, but reading a record with it failed ({result.returncode}), "
+            "see above; it is not kept"
+        )
 
 
 def _run(*command: str) -> None:
@@ -151,11 +208,29 @@ def _compiler() -> str | None:
     return next((name for name in names if shutil.which(shlex.split(name)[0])), None)
 
 
-def _finds_isal(compiler: str) -> bool:
-    if os.environ.get("ISAL_ROOT") or "ISAL_" in os.environ.get("CMAKE_ARGS", ""):
-        return True
-    command = [*shlex.split(compiler), "-E", "-x", "c++", "-"]
+def _version_of_cmake(cmake: Path) -> Version | None:
     result = subprocess.run(  # noqa: S603
-        command, input=b"#include <isa-l/igzip_lib.h>", capture_output=True, check=False
+        [cmake, "--version"], capture_output=True, text=True, check=False
     )
-    return result.returncode == 0
+    match = re.search(r"cmake version (\d+)\.(\d+)", result.stdout)
+    return None if match is None else (int(match[1]), int(match[2]))
+
+
+def _isal(compiler: str) -> Version | None:
+    """Returns the version of the compiler's ISA-L; of one that the user names, what we need."""
+    if os.environ.get("ISAL_ROOT") or "ISAL_" in os.environ.get("CMAKE_ARGS", ""):
+        return _ISAL  # CMake will see
+    result = subprocess.run(  # noqa: S603
+        [*shlex.split(compiler), "-E", "-P", "-x", "c++", "-"],
+        input="#include <isa-l.h>\n#include <isa-l/igzip_lib.h>\n"
+        "isal ISAL_MAJOR_VERSION ISAL_MINOR_VERSION",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    match = re.search(r"^isal (\d+) (\d+)$", result.stdout, re.MULTILINE)
+    return None if result.returncode or match is None else (int(match[1]), int(match[2]))
+
+
+def _text(version: Version) -> str:
+    return ".".join(map(str, version))

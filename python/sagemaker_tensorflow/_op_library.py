@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sagemaker_tensorflow import _op_cache, _tensorflow_build
-from sagemaker_tensorflow._tensorflow_build import TensorFlowBuild
+from sagemaker_tensorflow import _op_cache, _op_manifest, _tensorflow_build
+from sagemaker_tensorflow._tensorflow_build import TensorFlowBuild, is_release
 from sagemaker_tensorflow.exceptions import OpLibraryError
 
 VARIABLE = "SAGEMAKER_TENSORFLOW_OP_LIBRARY"
@@ -43,8 +43,8 @@ def load() -> Any:
     3. the one that ``build-op`` has put into the user's cache for this very build of TensorFlow.
 
     Raises:
-        OpLibraryError: If there is none for this TensorFlow, or it cannot be loaded.
-        ImportError: If TensorFlow cannot be imported.
+        OpLibraryError: If there is none for this TensorFlow, or it cannot be loaded, or TensorFlow
+            cannot be imported.
     """
     return _load().module
 
@@ -67,14 +67,14 @@ def carried(minor: str) -> Path:
 
 @functools.cache
 def _load() -> _Loaded:
-    import tensorflow as tf
+    from sagemaker_tensorflow._tf import tf
 
     tensorflow = _tensorflow_build.current()
     problems: list[str] = []
     for library in _candidates(tensorflow, problems):
         try:
             return _Loaded(library, tf.load_op_library(str(library.path)))
-        except tf.errors.NotFoundError as error:  # also of missing symbols
+        except tf.errors.OpError as error:  # NotFoundError also of missing symbols
             problems.append(f"cannot load '{library.path}': {error.message}")
     raise OpLibraryError(_explain(tensorflow, problems))
 
@@ -87,18 +87,37 @@ def _candidates(tensorflow: TensorFlowBuild, problems: list[str]) -> Iterator[Op
         return
     path = carried(tensorflow.minor)
     if tensorflow.is_release and path.exists():
-        yield OpLibrary(path, f"the package carries it for TensorFlow {tensorflow.minor}")
-    try:
-        path = _op_cache.library(tensorflow)
-    except (OpLibraryError, OSError, RuntimeError) as error:  # RuntimeError: no home folder
-        problems.append(f"no cache: {error}")
-        return
-    if path.exists():
-        problem = _op_cache.check(path, tensorflow)
+        problem = _check_carried(path, tensorflow.minor)
         if problem is None:
-            yield OpLibrary(path, f"built for this TensorFlow by: {BUILD_COMMAND}")
+            yield OpLibrary(path, f"the package carries it for TensorFlow {tensorflow.minor}")
         else:
             problems.append(f"'{path}' is not used: {problem}")
+    try:
+        path = _op_cache.library(tensorflow)
+        if not path.exists():
+            return
+    except (OpLibraryError, OSError) as error:
+        problems.append(f"no cache: {error}")
+        return
+    problem = _op_cache.check(path, tensorflow)
+    if problem is None:
+        yield OpLibrary(path, f"built for this TensorFlow by: {BUILD_COMMAND}")
+    else:
+        problems.append(f"'{path}' is not used: {problem}")
+
+
+def _check_carried(path: Path, minor: str) -> str | None:
+    """Tells what speaks against a library that the package carries; ``None`` if nothing does.
+
+    Its name says the minor only: it may have been built beside a candidate of that minor.
+    """
+    try:
+        built_for = _op_manifest.read(path).tensorflow
+    except (OSError, ValueError) as error:
+        return str(error)
+    if not built_for.startswith(f"{minor}.") or not is_release(built_for):
+        return f"it was built for TensorFlow {built_for}"
+    return None
 
 
 def _explain(tensorflow: TensorFlowBuild, problems: list[str]) -> str:

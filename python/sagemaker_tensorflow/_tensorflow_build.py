@@ -26,12 +26,8 @@ class TensorFlowBuild(NamedTuple):
 
     @property
     def is_release(self) -> bool:
-        """Whether all builds of this version are alike.
-
-        Candidates, nightlies and vendors' versions are not: ``2.22.0-rc0``, ``2.22.0-dev20260101``,
-        ``2.17.0+nv25.2``.
-        """
-        return re.fullmatch(r"\d+\.\d+\.\d+", self.version) is not None
+        """Whether all builds of this version are alike."""
+        return is_release(self.version)
 
     @property
     def build(self) -> str:
@@ -39,13 +35,22 @@ class TensorFlowBuild(NamedTuple):
         return " ".join([self.commit, *self.flags])
 
 
+def is_release(version: str) -> bool:
+    """Returns whether all builds of a version are alike.
+
+    Those of candidates, nightlies and vendors' versions are not: ``2.22.0-rc0``,
+    ``2.22.0-dev20260101``, ``2.17.0+nv25.2``.
+    """
+    return re.fullmatch(r"\d+\.\d+\.\d+", version) is not None
+
+
 def current() -> TensorFlowBuild:
     """Looks at TensorFlow, and imports it if need be.
 
     Raises:
-        ImportError: If there is none.
+        OpLibraryError: If it cannot be imported.
     """
-    import tensorflow as tf
+    from sagemaker_tensorflow._tf import tf
 
     flags = tf.sysconfig.get_compile_flags()
     return TensorFlowBuild(

@@ -91,6 +91,18 @@ def job(make_job, monkeypatch):
 
 
 @pytest.fixture
+def no_home(monkeypatch):
+    """As in a container that runs under a user id without a name."""
+
+    def getpwuid(uid):
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    for variable in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr("pwd.getpwuid", getpwuid)
+
+
+@pytest.fixture
 def serve(tmp_path_factory, monkeypatch):
     """``testing.serve`` for the job that the environment points at; yields that job's folders.
 

@@ -8,7 +8,13 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from sagemaker_tensorflow import _op_build, _op_sources, _tensorflow_build
+from sagemaker_tensorflow import (
+    _op_build,
+    _op_cache,
+    _op_manifest,
+    _op_sources,
+    _tensorflow_build,
+)
 
 # Seen as a candidate, for which no carried library counts.
 AS_CANDIDATE = """
@@ -71,6 +77,110 @@ def test_build_and_use(tmp_path):
     assert used.stdout.strip() == str(path)
 
 
+def make_result(folder, tensorflow, target, content=b"a library"):
+    """What a build has made for ``target``, before it is put into place."""
+    folder.mkdir(mode=0o755)
+    library = folder / target.name
+    library.write_bytes(content)
+    library.chmod(0o644)
+    manifest = _op_manifest.OpManifest(
+        tensorflow=tensorflow.version,
+        tensorflow_build=tensorflow.build,
+        source_revision="",
+        source_sha256="",
+        compiler="",
+        isal="",
+        sha256=_op_manifest.sha256_of_file(library),
+    )
+    _op_manifest.write(library, manifest)
+    _op_manifest.path_of(library).chmod(0o644)
+    return folder
+
+
+@pytest.fixture
+def target(tmp_path, monkeypatch):
+    """The place of the library in a cache that is empty so far."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    for folder in (_op_cache.root(), _op_cache.ops()):
+        folder.mkdir(mode=0o700)
+    return _op_cache.library(_tensorflow_build.current())
+
+
+def test_the_result_replaces_an_older_one(target, tmp_path):
+    tensorflow = _tensorflow_build.current()
+    for content in (b"old", b"new"):
+        result = make_result(tmp_path / "result", tensorflow, target, content)
+        _op_build._put_into_place(result, target, tensorflow, tmp_path / "old")
+    assert target.read_bytes() == b"new"
+    assert (tmp_path / "old" / target.name).read_bytes() == b"old"
+
+
+def test_another_process_was_faster(target, tmp_path, monkeypatch):
+    """It has put its own there after the old one was moved away."""
+    tensorflow = _tensorflow_build.current()
+    result = make_result(tmp_path / "result", tensorflow, target)
+    rename = Path.rename
+
+    def rename_late(path, to):
+        if path == result:
+            make_result(target.parent, tensorflow, target, b"theirs")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", rename_late)
+    _op_build._put_into_place(result, target, tensorflow, tmp_path / "old")
+    assert target.read_bytes() == b"theirs"
+
+
+def test_something_else_is_in_the_way(target, tmp_path, monkeypatch):
+    tensorflow = _tensorflow_build.current()
+    result = make_result(tmp_path / "result", tensorflow, target)
+    rename = Path.rename
+
+    def rename_late(path, to):
+        if path == result:
+            make_result(target.parent, tensorflow, target)
+            target.write_bytes(b"damaged")
+        return rename(path, to)
+
+    monkeypatch.setattr(Path, "rename", rename_late)
+    with pytest.raises(OSError, match="not empty"):
+        _op_build._put_into_place(result, target, tensorflow, tmp_path / "old")
+
+
+def test_a_library_that_does_not_read_is_not_kept(tmp_path, capfd):
+    library = tmp_path / "library.so"
+    library.write_bytes(b"no library")
+    with pytest.raises(ImportError, match=r"reading a record with it failed \(1\)"):
+        _op_build._try(library)
+    assert f"cannot load '{library}'" in capfd.readouterr().err
+
+
+def test_a_cache_that_others_may_write_to(target, monkeypatch):
+    monkeypatch.setattr(_op_build, "missing", lambda _: [])
+    _op_cache.ops().chmod(0o777)
+    with pytest.raises(ImportError, match=f"others than you may write to '{_op_cache.ops()}'"):
+        _op_build.build(_tensorflow_build.current(), 1)
+
+
+def test_no_home_folder(no_home, monkeypatch):
+    monkeypatch.setattr(_op_build, "missing", lambda _: [])
+    with pytest.raises(ImportError, match="no home folder is known; set HOME or XDG_CACHE_HOME"):
+        _op_build.build(_tensorflow_build.current(), 1)
+
+
+def test_versions_that_are_too_old(tmp_path, monkeypatch):
+    for name, text in [("cmake", "cmake version 3.18.4"), ("c++", "isal 2 28")]:
+        program = tmp_path / name
+        program.write_text(f"#!/bin/sh\necho {text}\n")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    for variable in ("CXX", "CMAKE_ARGS", "ISAL_ROOT"):
+        monkeypatch.delenv(variable, raising=False)
+    lacking = "; ".join(_op_build.missing(_tensorflow_build.current()))
+    assert f"'{tmp_path}/cmake' is older than 3.22" in lacking
+    assert "ISA-L 2.28 is older than 2.30" in lacking
+
+
 def test_what_is_missing_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
@@ -81,6 +191,25 @@ def test_what_is_missing_is_said(monkeypatch, tmp_path):
     assert "apt-get install g++ cmake make libisal-dev" in packages
     with pytest.raises(ImportError, match=r"cannot build the op library: .*apt-get install"):
         _op_build.build(tensorflow, 1)
+
+
+def test_ninja_will_do_where_there_is_no_make(tmp_path, monkeypatch):
+    """CMake takes make by itself, whatever else there is."""
+    commands = []
+
+    def stop(*command):
+        commands.append(command)
+        raise ImportError("far enough")
+
+    monkeypatch.setattr(_op_build, "_run", stop)
+    ninja = tmp_path / "ninja"
+    ninja.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tensorflow = _tensorflow_build.current()
+    with pytest.raises(ImportError, match="far enough"):
+        _op_build._build_in(tmp_path, tensorflow, tmp_path / "target" / "library.so", 1)
+    [configure] = commands
+    assert {"-GNinja", f"-DCMAKE_MAKE_PROGRAM={ninja}"} <= set(configure)
 
 
 def test_a_tensorflow_of_the_old_abi():

@@ -36,15 +36,20 @@ def tensorflow():
     return _tensorflow_build.current()
 
 
-def carry(path=BUILT):
-    shutil.copy(path, _op_library.carried(MINOR))
+def carry(path=BUILT, minor=MINOR, **changes):
+    """Puts a library into the package, as the wheel's build does."""
+    library = _op_library.carried(minor)
+    shutil.copy(path, library)
+    _op_manifest.write(library, _op_manifest.read(BUILT)._replace(**changes))
+    return library
 
 
 def fill_cache(build, **changes):
     """Puts the built library into the cache, as ``build-op`` does."""
     path = _op_cache.library(build)
     path.parent.mkdir(parents=True)
-    path.parent.chmod(0o755)
+    for folder in (_op_cache.root(), _op_cache.ops(), path.parent):
+        folder.chmod(0o755)
     shutil.copy(BUILT, path)
     path.chmod(0o644)
     fields = {
@@ -57,6 +62,7 @@ def fill_cache(build, **changes):
         "sha256": _op_manifest.sha256_of_file(path),
     }
     _op_manifest.write(path, _op_manifest.OpManifest(**(fields | changes)))
+    _op_manifest.path_of(path).chmod(0o644)
     return path
 
 
@@ -85,16 +91,40 @@ def test_none_at_all(load):
         load()
 
 
-def test_a_broken_one(load):
-    _op_library.carried(MINOR).write_bytes(b"no library")
+def no_library(folder):
+    path = folder / "broken.so"
+    path.write_bytes(b"no library")
+    return path
+
+
+@pytest.mark.parametrize("built_for", [f"{MINOR}.0rc0", f"{MINOR}.0+nv25.2", "2.13.1"])
+def test_one_that_was_built_beside_no_release_of_this_minor(load, tensorflow, built_for):
+    """As setup.py once made them: TensorFlow's final release came after the candidate."""
+    library = carry(tensorflow=built_for)
+    with pytest.raises(OpLibraryError) as raised:
+        load()
+    assert f"'{library}' is not used: it was built for TensorFlow {built_for}" in str(raised.value)
+    path = fill_cache(tensorflow)
+    load()
+    assert _op_library.loaded().path == path
+
+
+def test_one_without_manifest(load):
+    _op_manifest.path_of(carry()).unlink()
+    with pytest.raises(OpLibraryError, match=r"is not used: .*No such file"):
+        load()
+
+
+def test_a_broken_one(load, tmp_path):
+    carry(no_library(tmp_path))
     message = f"cannot load '{_op_library.carried(MINOR)}': "
     with pytest.raises(OpLibraryError, match=message) as raised:
         load()
     assert "build-op" in str(raised.value)
 
 
-def test_a_broken_one_and_one_in_the_cache(load, tensorflow):
-    _op_library.carried(MINOR).write_bytes(b"no library")
+def test_a_broken_one_and_one_in_the_cache(load, tensorflow, tmp_path):
+    carry(no_library(tmp_path))
     path = fill_cache(tensorflow)
     load()
     assert _op_library.loaded().path == path
@@ -105,7 +135,7 @@ def test_what_is_no_release_counts_as_unknown(load, tensorflow, monkeypatch, ver
     candidate = tensorflow._replace(version=version)
     assert not candidate.is_release
     monkeypatch.setattr(_tensorflow_build, "current", lambda: candidate)
-    shutil.copy(BUILT, _op_library.carried(candidate.minor))
+    carry(minor=candidate.minor)
     with pytest.raises(OpLibraryError) as raised:
         load()
     assert f"TensorFlow {version}, which is no release" in str(raised.value)
@@ -158,10 +188,33 @@ def test_a_cached_one_with_a_manifest_of_something_else(load, tensorflow):
         load()
 
 
-def test_a_cached_one_that_others_may_write(load, tensorflow):
+@pytest.mark.parametrize("levels", range(4))
+def test_a_cached_one_that_others_may_write(load, tensorflow, levels):
+    """It or a folder on the way to it, up to the cache's own."""
     path = fill_cache(tensorflow)
-    path.chmod(0o666)
-    with pytest.raises(OpLibraryError, match=f"others than you may write to '{path}'"):
+    entry = [path, *path.parents][levels]
+    assert entry.is_relative_to(_op_cache.root())
+    entry.chmod(0o777)
+    with pytest.raises(OpLibraryError, match=f"others than you may write to '{entry}'"):
+        load()
+
+
+def test_a_cached_one_behind_a_symbolic_link(load, tensorflow):
+    folder = fill_cache(tensorflow).parent
+    moved = folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to(moved)
+    with pytest.raises(OpLibraryError, match=f"'{folder}' is a symbolic link"):
+        load()
+
+
+def test_a_cache_that_cannot_be_looked_at(load, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/tmp/" + 300 * "x")
+    with pytest.raises(OpLibraryError, match=r"no cache: .*File name too long"):
+        load()
+
+
+def test_no_home_folder(load, no_home):
+    with pytest.raises(OpLibraryError, match="no cache: no home folder is known; set HOME or XDG"):
         load()
 
 
