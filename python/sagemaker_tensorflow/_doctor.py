@@ -6,6 +6,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
+import re
 import stat
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from sagemaker_tensorflow import (
     _tensorflow_build,
     mkldnn,
 )
-from sagemaker_tensorflow.exceptions import PipeModeDatasetException
+from sagemaker_tensorflow.exceptions import OpLibraryError, PipeModeDatasetException
 
 Section = dict[str, Any]
 Report = dict[str, Section]
@@ -44,15 +45,13 @@ def examine() -> Report:
     What cannot be found out is ``None`` or a text that begins with ``error:``; of the section
     ``op library``, ``usable`` says whether ``PipeModeDataset`` will work.
     """
-    # Before TensorFlow is imported, which changes it.
-    variables = {name: os.environ.get(name) for name in _ONEDNN_VARIABLES}
     return {
         "package": _package(),
         "system": _system(),
         "tensorflow": _tensorflow(),
         "op library": _op(),
         "isa-l": _isal(),
-        "onednn": {**mkldnn.status()._asdict(), **variables},
+        "onednn": _onednn(),
         "pipes": _pipes(),
         "job": _job(),
     }
@@ -98,9 +97,10 @@ def _version_of(name: str) -> str | None:
 def _tensorflow() -> Section:
     try:
         tensorflow = _tensorflow_build.current()
-        import tensorflow as tf
-    except ImportError as error:
+    except OpLibraryError as error:
         return {"version": None, "import": f"error: {error}"}
+    from sagemaker_tensorflow._tf import tf
+
     return {
         "version": tensorflow.version,
         "commit": tensorflow.commit,
@@ -115,31 +115,48 @@ def _tensorflow() -> Section:
 def _op() -> Section:
     section: Section = {
         "carried for": _op_library.carried_minors(),
-        "cache": str(_op_cache.root()),
+        "cache": _cache(),
         _op_library.VARIABLE: os.environ.get(_op_library.VARIABLE),
     }
     try:
         library = _op_library.loaded()
-    except ImportError as error:  # also an OpLibraryError
+    except OpLibraryError as error:
         return {"usable": False, "problem": str(error), **section}
     section = {"usable": True, "path": str(library.path), "why": library.reason, **section}
     try:
         manifest = _op_manifest.read(library.path)
         intact = manifest.sha256 == _op_manifest.sha256_of_file(library.path)
     except (OSError, ValueError) as error:
-        return {**section, "manifest": f"error: {error}"}
+        return {**section, "manifest": _as_error(error)}
     return {**section, "hash": "as in the manifest" if intact else "differs", **manifest._asdict()}
+
+
+def _cache() -> str:
+    try:
+        return str(_op_cache.root())
+    except OpLibraryError as error:
+        return _as_error(error)
 
 
 def _isal() -> Section:
     """Which ISA-L is in the process, by now mapped by ``_native`` or the op."""
     try:
         from sagemaker_tensorflow import _native  # noqa: F401
-    except ImportError as error:
-        return {"_native": f"error: {error}"}
-    lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+
+        lines = Path("/proc/self/maps").read_text(encoding="utf-8").splitlines()
+    except (ImportError, OSError) as error:
+        return {"_native": _as_error(error)}
     paths = {line.split(maxsplit=5)[5] for line in lines if "/libisal" in line}
     return {"mapped": sorted(paths)}
+
+
+def _onednn() -> Section:
+    set_here = mkldnn.set_at_import()
+    return {
+        **mkldnn.status()._asdict(),
+        **{name: os.environ.get(name) for name in _ONEDNN_VARIABLES},
+        "set by this package": [f"{name}={value}" for name, value in set_here.items()],
+    }
 
 
 def _pipes() -> Section:
@@ -149,7 +166,7 @@ def _pipes() -> Section:
         try:
             section[name] = int(path.read_text(encoding="ascii"))
         except OSError as error:
-            section[name] = f"error: {error}"
+            section[name] = _as_error(error)
     return section
 
 
@@ -177,15 +194,33 @@ def _job() -> Section:
 
 
 def _describe(folder: str) -> str:
-    return folder if Path(folder).is_dir() else f"{folder} (no such folder)"
+    try:
+        return folder if Path(folder).is_dir() else f"{folder} (no such folder)"
+    except OSError as error:  # up to Python 3.13: may not be looked at
+        return f"{folder} ({_as_error(error)})"
 
 
 def _fifos(pipe_dir: Path, channel: str) -> list[str]:
+    # Not a glob: another channel may be called `train_aug`.
+    pattern = re.compile(re.escape(channel) + r"_(\d+)")
+    epochs = []
     try:
-        entries = list(pipe_dir.glob(f"{channel}_*"))
-        return sorted(entry.name for entry in entries if stat.S_ISFIFO(entry.stat().st_mode))
+        for entry in os.scandir(pipe_dir):
+            match = pattern.fullmatch(entry.name)
+            if match and _is_fifo(entry):
+                epochs.append((int(match[1]), entry.name))
+    except FileNotFoundError:
+        return []
     except OSError as error:
-        return [f"error: {error}"]
+        return [_as_error(error)]
+    return [name for _, name in sorted(epochs)]
+
+
+def _is_fifo(entry: os.DirEntry[str]) -> bool:
+    try:
+        return stat.S_ISFIFO(entry.stat().st_mode)
+    except FileNotFoundError:  # FIFOs come and go
+        return False
 
 
 def _next_epoch(state_dir: Path, channel: str) -> str | None:
@@ -194,4 +229,9 @@ def _next_epoch(state_dir: Path, channel: str) -> str | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        return f"error: {error}"
+        return _as_error(error)
+
+
+def _as_error(error: Exception) -> str:
+    """Returns type and text: the text alone may be no more than a path."""
+    return f"error: {type(error).__name__}: {error}"

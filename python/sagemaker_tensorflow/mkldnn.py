@@ -44,6 +44,8 @@ _BOOLEANS = {"0": False, "false": False, "1": True, "true": True}
 # bool tensorflow::IsMKLEnabled(). The copy in the framework library is the one that kernels ask.
 _IS_MKL_ENABLED = "_ZN10tensorflow12IsMKLEnabledEv"
 
+_set_at_import: dict[str, str] = {}
+
 # From a warning to the line of the user's that calls a function here, or imports the package.
 _CALLER = 4
 
@@ -99,14 +101,22 @@ def apply_environment() -> None:
     mkl_disabled = _legacy(_DISABLE_MKL)
     pool_disabled = _legacy(_DISABLE_POOL_ALLOCATOR)
     if _tensorflow_loaded():
-        if mkl_disabled and _ask_tensorflow() is not False:
-            _warn_too_late(f"{_DISABLE_MKL}=1", f"{_ONEDNN}=0")
+        if mkl_disabled is not None and _ask_tensorflow() is not (not mkl_disabled):
+            _warn_too_late(
+                f"{_DISABLE_MKL}={int(mkl_disabled)}", f"{_ONEDNN}={int(not mkl_disabled)}"
+            )
         if pool_disabled and _boolean(_SYSTEM_ALLOCATOR) is not True:
             _warn_too_late(f"{_DISABLE_POOL_ALLOCATOR}=1", f"{_SYSTEM_ALLOCATOR}=1")
         return
-    os.environ.update(translated(os.environ))
-    if _ONEDNN not in os.environ and not _on_by_default():
-        os.environ[_ONEDNN] = "0"
+    _set_at_import.update(translated(os.environ))
+    if _ONEDNN not in {*os.environ, *_set_at_import} and not _on_by_default():
+        _set_at_import[_ONEDNN] = "0"
+    os.environ.update(_set_at_import)
+
+
+def set_at_import() -> dict[str, str]:
+    """Returns the variables that the package's import has set in this process."""
+    return dict(_set_at_import)
 
 
 def translated(environ: Mapping[str, str]) -> dict[str, str]:

@@ -31,15 +31,7 @@ def build_op(
 
     try:
         tensorflow = _tensorflow_build.current()
-    except ImportError as error:
-        typer.echo(
-            f"error: TensorFlow cannot be imported: {error}; install it with 'pip install "
-            "tensorflow-cpu' (CPU) or 'pip install tensorflow' (GPU)",
-            err=True,
-        )
-        raise typer.Exit(1) from None
-    typer.echo(f"Building the op library for TensorFlow {tensorflow.version}", err=True)
-    try:
+        typer.echo(f"Building the op library for TensorFlow {tensorflow.version}", err=True)
         path = _op_build.build(tensorflow, jobs)
     except OpLibraryError as error:
         typer.echo(f"error: {error}", err=True)

@@ -9,6 +9,7 @@ import sys
 import pytest
 import sagemaker_tensorflow
 import tensorflow as tf
+from sagemaker_tensorflow import _doctor
 
 
 def doctor(*arguments, code=0, **variables):
@@ -26,7 +27,10 @@ def doctor(*arguments, code=0, **variables):
 
 def test_report(job):
     job.make_fifo(0)
-    job.make_fifo(1)
+    job.make_fifo(10)
+    job.make_fifo(9)
+    job.make_fifo(0, "training_aug")
+    (job.pipe_dir / "training_11").touch()
     (job.pipe_dir / "training_note").touch()
     job.state_dir.mkdir()
     job.state_file("training").write_text("1")
@@ -47,8 +51,9 @@ def test_report(job):
     assert report["onednn"]["tensorflow_loaded"] is True
     assert report["pipes"]["pipe-max-size"] > 0
     assert report["job"]["pipe_dir"] == str(job.pipe_dir)
+    fifos = ["training_0", "training_9", "training_10"]
     assert report["job"]["channels"] == {
-        "training": {"mode": "Pipe", "fifos": ["training_0", "training_1"], "next epoch": "1"},
+        "training": {"mode": "Pipe", "fifos": fifos, "next epoch": "1"},
         "validation": {"mode": "Pipe", "fifos": [], "next epoch": None},
     }
 
@@ -75,10 +80,62 @@ def test_no_op_library(arguments, tmp_path):
         assert json.loads(text)["op library"]["usable"] is False
 
 
-def test_no_tensorflow(tmp_path):
-    (tmp_path / "tensorflow.py").write_text("raise ImportError('no luck')")
+@pytest.mark.parametrize("error", ["ImportError", "TypeError"])
+def test_no_tensorflow(tmp_path, error):
+    (tmp_path / "tensorflow.py").write_text(f"raise {error}('no luck')")
     path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
     report = json.loads(doctor("--json", code=1, PYTHONPATH=path))
-    assert report["tensorflow"] == {"version": None, "import": "error: no luck"}
+    assert report["tensorflow"]["version"] is None
+    message = f"error: TensorFlow cannot be imported: {error}: no luck; install it with "
+    assert report["tensorflow"]["import"].startswith(message)
     assert report["op library"]["usable"] is False
     assert report["onednn"]["tensorflow_loaded"] is False
+
+
+def test_variables_that_the_package_sets():
+    unset = {"TF_ENABLE_ONEDNN_OPTS", "TF_DISABLE_POOL_ALLOCATOR"}
+    code = (
+        "import json; from sagemaker_tensorflow import _doctor; "
+        "print(json.dumps(_doctor._onednn()))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**{k: v for k, v in os.environ.items() if k not in unset}, "TF_DISABLE_MKL": "1"},
+    )
+    section = json.loads(result.stdout)
+    assert section["TF_DISABLE_MKL"] == "1"
+    assert section["TF_ENABLE_ONEDNN_OPTS"] == "0"
+    assert section["set by this package"] == ["TF_ENABLE_ONEDNN_OPTS=0"]
+
+
+def test_no_home_folder(no_home):
+    assert _doctor._cache().startswith("error: OpLibraryError: no home folder is known")
+    assert _doctor._op()["usable"] is True
+
+
+def test_folders_that_may_not_be_looked_at(job, monkeypatch):
+    def is_dir(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("pathlib.Path.is_dir", is_dir)
+    assert "error: PermissionError: " in _doctor._job()["state_dir"]
+
+
+def test_fifos_that_vanish(job, monkeypatch):
+    """Between the listing of the folder and a look at them."""
+    listing = list(os.scandir(job.make_fifo(0).parent))
+    job.pipe(0).unlink()
+    job.make_fifo(1)
+    listing += os.scandir(job.pipe_dir)
+    monkeypatch.setattr("os.scandir", lambda folder: listing)
+    assert _doctor._fifos(job.pipe_dir, "training") == ["training_1"]
+
+
+def test_fifos_in_a_folder_that_cannot_be_listed(job):
+    (job.base_dir / "file").touch()
+    [error] = _doctor._fifos(job.base_dir / "file", "training")
+    assert error.startswith("error: NotADirectoryError")

@@ -89,6 +89,11 @@ def test_in_time(first_lines, variables, wanted):
             "os.environ['TF_ENABLE_ONEDNN_OPTS'] = '0'",
         ),
         (
+            "import os; os.environ['TF_DISABLE_MKL'] = '0'; import sagemaker_tensorflow",
+            False,
+            "os.environ['TF_ENABLE_ONEDNN_OPTS'] = '1'",
+        ),
+        (
             "from sagemaker_tensorflow import mkldnn; mkldnn.disable()",
             True,
             "os.environ['TF_ENABLE_ONEDNN_OPTS'] = '0'",
