@@ -19,6 +19,7 @@ import re
 import runpy
 import shlex
 import shutil
+import site
 import subprocess
 import sys
 import sysconfig
@@ -60,17 +61,29 @@ def find_tensorflows() -> list[TensorFlow]:
     """Finds the TensorFlows to build for."""
     named = os.environ.get("SAGEMAKER_TENSORFLOW_BUILD_FOR")
     if named is None:
-        # An isolated build hides the environment's site-packages from sys.path, so these are
-        # searched as well: the TensorFlow that counts is the one next to which the package goes.
-        found = find_tensorflow(
-            [*sys.path, sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
-        )
+        found = find_tensorflow([*sys.path, *site_packages()])
         return [] if found is None else [found]
     tensorflows = {folder: find_tensorflow([folder]) for folder in named.split(":") if folder}
     for folder, tensorflow in tensorflows.items():
         if tensorflow is None:
             raise SystemExit(f"SAGEMAKER_TENSORFLOW_BUILD_FOR: no TensorFlow in {folder}")
     return [tensorflow for tensorflow in tensorflows.values() if tensorflow is not None]
+
+
+def site_packages() -> list[str]:
+    """Returns the environment's, which an isolated build hides from ``sys.path``.
+
+    The TensorFlow that counts is the one beside which the package goes.
+    """
+    places = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
+    marker = Path(sys.prefix, "pyvenv.cfg")
+    if not marker.is_file():
+        return [*places, site.getusersitepackages()]
+    setting = r"(?im)^include-system-site-packages\s*=\s*true\s*$"
+    if re.search(setting, marker.read_text(encoding="utf-8")):
+        places.append(site.getusersitepackages())
+        places += site.getsitepackages([sys.base_prefix, sys.base_exec_prefix])
+    return places
 
 
 def find_tensorflow(places: list[str]) -> TensorFlow | None:
@@ -83,7 +96,9 @@ def find_tensorflow(places: list[str]) -> TensorFlow | None:
     versions = {
         distribution.version
         for distribution in importlib.metadata.distributions(path=[str(root.parent)])
-        if re.match(r"(tensorflow|tf)([-_.]|$)", distribution.metadata["Name"])
+        # An interrupted installation leaves folders without it.
+        if distribution.read_text("METADATA")
+        and re.match(r"(tensorflow|tf)([-_.]|$)", distribution.metadata["Name"])
         and any(str(file) == "tensorflow/__init__.py" for file in distribution.files or ())
     }
     if len(versions) != 1:
@@ -131,12 +146,22 @@ class BuildWithCMake(build_ext):
         self.mkldnn = self.mkldnn.upper()
         if self.mkldnn not in ("", "ON", "OFF"):
             raise SystemExit(f"mkldnn is ON or OFF, not {self.mkldnn!r}")
-        self.tensorflows = find_tensorflows()
+        self.tensorflows = [found for found in find_tensorflows() if self.is_release(found)]
         names = [f"{OP}{tensorflow.minor.replace('.', '_')}" for tensorflow in self.tensorflows]
         self.distribution.ext_modules = [Extension(name, sources=[]) for name in (NATIVE, *names)]
         super().finalize_options()
         if not self.tensorflows:
-            self.warn("no TensorFlow in this environment: building without the op library")
+            self.warn("no release of TensorFlow in this environment: building without the op")
+
+    def is_release(self, tensorflow: TensorFlow) -> bool:
+        """Returns whether its builds are all alike; warns if not, and names what helps then."""
+        if re.fullmatch(r"\d+\.\d+\.\d+", tensorflow.version):
+            return True
+        self.warn(
+            f"TensorFlow {tensorflow.version} is no release: for this build of it, run "
+            "'python -m sagemaker_tensorflow build-op' after the installation"
+        )
+        return False
 
     def get_ext_filename(self, fullname: str) -> str:
         """Names an op library after TensorFlow's version, its ABI key, and not after Python's."""
