@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """How objects in S3 are listed and read, and what is said when they cannot be (moto)."""
 
+import concurrent.futures
+import json
 import os
 import random
 import sys
 
 import pytest
+from sagemaker_tensorflow._local.channels import Channel
 from sagemaker_tensorflow._local.sources import s3
+from sagemaker_tensorflow._local.sources.bodies import Bodies
 from sagemaker_tensorflow._local.sources.objects import DataObject, SourceError
+from sagemaker_tensorflow._local.sources.store import Store
 
 # Keys that S3 allows, whatever they look like.
 KEYS = ["a b#c%20+é?&=", "a//b", "a/../b", "a/./b", "/a", "~!@$^*()[]{}'\"<>|`\\", "x" * 900, "…"]
@@ -141,3 +146,28 @@ def test_amazon_is_known_by_its_name():
     assert s3._is_amazon("https://s3.cn-north-1.amazonaws.com.cn")
     assert not s3._is_amazon("http://127.0.0.1:9000")
     assert not s3._is_amazon("https://amazonaws.com.example.org/amazonaws.com")
+
+
+def test_what_a_manifest_names_stays_the_same_for_a_job(bucket, reader):
+    uri = f"s3://{bucket.name}"
+    lines = [json.dumps({"x-ref": f"{uri}/{key}"}) for key in ("first", "second")]
+    bucket("manifest", "\n".join(lines))
+    bucket("first", b"1")
+    bucket("second", b"2")
+    channel = Channel(
+        "c", f"{uri}/manifest", data_type="AugmentedManifestFile", attribute_names=("x-ref",)
+    )
+    store = Store("test")
+    items = store.items(channel)
+
+    def epoch():
+        bodies = Bodies(items, store, 1 << 20, lambda future: concurrent.futures.wait([future]))
+        return [b"".join(map(bytes, body.pieces)) for body in bodies]
+
+    try:
+        assert epoch() == [b"1", b"2"]
+        bucket("second", b"3")
+        with pytest.raises(SourceError, match=f"'{uri}/second' has changed since the job began"):
+            epoch()
+    finally:
+        store.close()

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,6 +38,8 @@ class Store:
         self.pool = FetchPool(_CONNECTIONS, name)
         self._lock = threading.Lock()
         self._s3: S3 | None = None  # guarded by _lock
+        # What was referred to is, for as long as this lives, what it was at the first look.
+        self._seen: dict[str, DataObject] = {}  # guarded by _lock
 
     def items(self, channel: Channel) -> list[Item]:
         """Returns what ``channel`` consists of, in the order of its listing or manifest.
@@ -69,13 +72,19 @@ class Store:
         ]
 
     def stat(self, reference: Reference) -> DataObject:
-        """Looks an object up.
+        """Looks an object up; one in S3 only once, and reading it fails if it changes after that.
 
         Raises:
             SourceError: If there is none.
         """
         if is_s3(reference.uri):
-            return self._open_s3().stat_object(reference.uri, reference.name)
+            with self._lock:
+                seen = self._seen.get(reference.uri)
+            if seen is None:
+                seen = self._open_s3().stat_object(reference.uri, reference.name)
+                with self._lock:
+                    seen = self._seen.setdefault(reference.uri, seen)
+            return dataclasses.replace(seen, name=reference.name)
         return local.stat_file(local.local_path(reference.uri), reference.name)
 
     def read(self, source: DataObject, start: int, end: int) -> Buffer:
