@@ -85,6 +85,8 @@ class ChannelFeeder:
         self._store = Store(f"fetch-{channel.name}")
         self._items: Sequence[Item] = ()
         self._fifo: FifoWriter | None = None
+        # Of this epoch. What is in the pipe of a file is still the file's own memory.
+        self._spliced: list[DataObject] = []
         self._thread: threading.Thread | None = None
 
     def prepare(self) -> None:
@@ -135,7 +137,8 @@ class ChannelFeeder:
     def stop(self) -> None:
         """Ends the feeding wherever it is, and removes the FIFOs.
 
-        A script that still reads would take that for the end of the epoch: end it first.
+        A script that still reads would take that for the end of the epoch: end it first. ``error``
+        may tell afterwards that a file has changed under its reader.
         """
         self._stop.set()
         thread = self._thread
@@ -146,6 +149,10 @@ class ChannelFeeder:
             _LOG.warning("channel '%s': reading its data hangs", self._channel.name)
             return
         self._stop.close()
+        try:
+            self._check_spliced()
+        except SourceError as error:
+            self.error = self.error or ChannelError(self._channel.name, str(error))
         if self._channel.mode == "Pipe":
             with contextlib.suppress(OSError):  # the script may have done anything to the folder
                 remove_fifos(self._pipe_dir, self._channel.name)
@@ -197,6 +204,12 @@ class ChannelFeeder:
         fifo.close()
         self._meter.end_epoch(closed_early=closed_early)
         fifo.wait_until_reader_is_done()
+        self._check_spliced()
+
+    def _check_spliced(self) -> None:
+        spliced, self._spliced = self._spliced, []
+        for file in spliced:
+            local.check_untouched(file)
 
     def _send(self, body: Body, fifo: FifoWriter) -> None:
         source = body.source
@@ -226,6 +239,7 @@ class ChannelFeeder:
     def _send_file(self, file: DataObject, fifo: FifoWriter) -> bool:
         """Hands a file on as it is; returns whether that is possible."""
         with local.opened(file) as descriptor:
+            self._spliced.append(file)
             try:
                 if fifo.write_file(descriptor, file.size) < file.size:
                     raise local.changed(file)

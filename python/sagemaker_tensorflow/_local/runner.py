@@ -101,6 +101,9 @@ def _finish(
     watch.history.add(watch.seconds, rows, last=True)
     observer.show(watch.seconds, rows)
     status, failure = watch.status, watch.failure
+    error = feeders.error()
+    if error is not None and not failure:  # which shows only now, or came as the script ended
+        status, failure = status or _FAILED, str(error)
     said = [text for text in (folders.failure() for folders in layouts) if text]
     if failure and said:
         failure = f"{failure}; it says: {said[0].strip()}"

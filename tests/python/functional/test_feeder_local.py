@@ -383,6 +383,39 @@ def test_a_file_that_changes(pipe_dir, tmp_path):
             assert "has changed since the job began" in channel.wait_until_failed()
 
 
+def test_a_file_that_changes_in_the_pipe(pipe_dir, tmp_path):
+    """All of it is sent, and none is read: what the pipe has is the file's own memory."""
+    folder = write_files(tmp_path / "data", {"a": bytes(500_000)})
+
+    def overwrite():
+        with (folder / "a").open("r+b") as file:
+            file.write(b"new")
+
+    def sent(channel):
+        wait_until(lambda: channel.feeder.snapshot().epochs_finished == 1)
+
+    with fed(pipe_dir, folder) as channel:
+        with channel.open(0) as fifo:
+            sent(channel)
+            overwrite()
+            Background(fifo.readall).result()
+        assert f"'{folder / 'a'}' has changed since the job began" in channel.wait_until_failed()
+    # And where the script, and with it the job, has ended by then.
+    with fed(pipe_dir, folder) as channel, channel.open(0):
+        sent(channel)
+        overwrite()
+        assert channel.feeder.error is None
+        channel.feeder.stop()
+        assert "has changed since the job began" in str(channel.feeder.error)
+    # Another file under its name is no fault: not a byte of it was sent.
+    with fed(pipe_dir, folder) as channel, channel.open(0):
+        sent(channel)
+        write_files(tmp_path, {"new": b"new"})
+        (tmp_path / "new").rename(folder / "a")
+        channel.feeder.stop()
+        assert channel.feeder.error is None
+
+
 def test_a_file_that_is_removed(pipe_dir, tmp_path):
     folder = write_files(tmp_path / "data", {"a": b"a"})
     with fed(pipe_dir, folder) as channel:

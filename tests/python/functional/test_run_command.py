@@ -414,6 +414,22 @@ def test_broken_source_fails_the_job(run, folder, tmp_path):
     assert not (folder / "end of file").exists()
 
 
+def test_changed_under_the_last_reader_fails_the_job(run, folder, tmp_path):
+    (tmp_path / "source").write_bytes(bytes(500_000))
+    text = """
+    with open(os.environ["SM_CHANNEL_CHANGED"] + "_0", "rb") as fifo:
+        fifo.read(1)
+        with open(HERE + "/source", "r+b") as file:
+            file.write(b"new")
+        fifo.read()
+    (model / "m").write_text("m")
+    """
+    ended = run(text, f"--channel=changed={tmp_path / 'source'}", channels=())
+    assert ended.status == 1
+    assert f"'{tmp_path / 'source'}' has changed since the job began" in ended.stderr
+    assert model_of(folder) == {"m": "m"}
+
+
 def test_two_jobs_at_once(run, folder):
     text = "print(read(), os.getcwd())"
     with run.start(text, "--job-name=one") as one, run.start(text, "--job-name=two") as two:

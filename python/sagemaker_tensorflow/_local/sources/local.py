@@ -120,6 +120,24 @@ def changed(file: DataObject) -> SourceError:
     return SourceError(f"'{file.uri}' has changed since the job began: start the job again")
 
 
+def check_untouched(file: DataObject) -> None:
+    """Makes sure that what was listed has not been written to.
+
+    Another file in its place is none of its bytes, and shows when it is read the next time.
+
+    Raises:
+        SourceError: If it has.
+    """
+    with contextlib.suppress(OSError):  # it has gone: nobody writes to it by this name
+        version = _version(Path(file.uri).stat())
+        if version != file.version and _identity(version) == _identity(file.version):
+            raise changed(file)
+
+
+def _identity(version: str) -> list[str]:
+    return version.split()[:2]
+
+
 def _check(descriptor: int, file: DataObject) -> None:
     if _version(os.fstat(descriptor)) != file.version:
         raise changed(file)
