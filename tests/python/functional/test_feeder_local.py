@@ -244,10 +244,24 @@ def test_manifest(pipe_dir, tmp_path):
         ('[{"prefix": "p"}]', "lists no objects"),
         ('[{"prefix": "no/"}, "such"]', "no/such': No such file"),
         ('[{"prefix": "\xff"}]', "is not valid JSON"),
+        ("[" * 100_000, "is nested too deeply"),
+        ('[{"prefix": ""}, "../" ]', "names '../', which is outside of"),
+        ('[{"prefix": "../../../../../../"}, "etc/passwd"]', "which is outside of"),
+        ('[{"prefix": ""}, "data/../../pipes/x"]', "which is outside of"),
+        ('[{"prefix": "/etc/"}, "passwd"]', "names '/etc/passwd', which is outside of"),
+        ('[{"prefix": "file:///etc/"}, "passwd"]', "names 'file:///etc/passwd', which is outside"),
+        ('[{"prefix": "link/"}, "passwd"]', "names 'link/passwd', which is outside of"),
+        ('[{"prefix": "circle"}, "/x"]', "circle"),
+        (r'[{"prefix": "\u0000"}, "x"]', r"names '\x00x', which is no path"),
+        (r'[{"prefix": "\ud800"}, "x"]', r"names '\ud800x', which is no path"),
+        ('[{"prefix": "/etc/"}, "' + 1000 * "x" + '"]', 50 * "x" + "…, which is outside of"),
     ],
 )
 def test_a_bad_manifest(pipe_dir, tmp_path, text, problem):
-    manifest = tmp_path / "manifest.json"
+    manifest = tmp_path / "data" / "manifest.json"
+    manifest.parent.mkdir()
+    (manifest.parent / "link").symlink_to("/etc")
+    (manifest.parent / "circle").symlink_to("circle")
     manifest.write_bytes(text.encode("latin-1"))
     assert problem in fails(pipe_dir, manifest, data_type="ManifestFile")
 
@@ -300,6 +314,11 @@ def test_augmented_manifest(pipe_dir, tmp_path):
         ('{"label": 1}', "line 2 of manifest .* has no attribute 'image-ref'; it has: 'label'"),
         ('{"image-ref": 7, "label": 1}', "'image-ref' must be the URI of an object, not 7"),
         ('{"image-ref": "nowhere.png", "label": 1}', "nowhere.png': No such file"),
+        ('{"image-ref": "/etc/passwd", "label": 1}', "names '/etc/passwd', which is outside of"),
+        (r'{"image-ref": "a.png", "label": "\ud800"}', "'label' holds half a character"),
+        ('{"image-ref": "a.png", "label": ' + "[" * 100_000, "line 2 .* is nested too deeply"),
+        (json.dumps({"image-ref": ["x" * 100], "label": 1}), "not \\['x{40,60}…$"),
+        (json.dumps({f"{i:02}" * 50: 1 for i in range(30)}), "it has: '(00)+…, .*19…, …$"),
     ],
 )
 def test_a_bad_line(pipe_dir, tmp_path, line, problem):

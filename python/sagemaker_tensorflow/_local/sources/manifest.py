@@ -7,6 +7,7 @@ is JSON lines; an attribute whose name ends with ``-ref`` names an object.
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -21,6 +22,8 @@ from sagemaker_tensorflow._local.sources.objects import (
 )
 
 _REFERENCE_SUFFIX = "-ref"
+_MAX_SHOWN = 60
+_MAX_NAMES_SHOWN = 20
 
 
 def parse_manifest(text: bytes, uri: str) -> list[Item]:
@@ -70,9 +73,10 @@ def parse_augmented_manifest(text: bytes, uri: str, attribute_names: tuple[str, 
             raise SourceError(f"{where} is no JSON object")
         missing = [name for name in attribute_names if name not in attributes]
         if missing:
+            shown = [_shown(name) for name in itertools.islice(attributes, _MAX_NAMES_SHOWN)]
+            shown += ["…"] if len(attributes) > len(shown) else []
             raise SourceError(
-                f"{where} has no attribute '{missing[0]}'; it has: "
-                + ", ".join(map(repr, attributes))
+                f"{where} has no attribute '{missing[0]}'; it has: {', '.join(shown)}"
             )
         items.append(tuple(_entry(name, attributes[name], uri, where) for name in attribute_names))
     if not items:
@@ -83,24 +87,50 @@ def parse_augmented_manifest(text: bytes, uri: str, attribute_names: tuple[str, 
 def _entry(name: str, value: Any, uri: str, where: str) -> Entry:
     if name.endswith(_REFERENCE_SUFFIX):
         if not isinstance(value, str) or not value:
-            raise SourceError(f"{where}: '{name}' must be the URI of an object, not {value!r}")
+            raise SourceError(
+                f"{where}: '{name}' must be the URI of an object, not {_shown(value)}"
+            )
         return Reference(_resolve(value, uri), value)
     if not isinstance(value, str):
         value = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return Value(f"attribute '{name}' in {where}", value.encode())
+    try:
+        return Value(f"attribute '{name}' in {where}", value.encode())
+    except UnicodeEncodeError:
+        raise SourceError(f"{where}: '{name}' holds half a character") from None
 
 
 def _resolve(target: str, manifest_uri: str) -> str:
-    """Returns the URI of an object in S3 or the absolute path of a local one."""
+    """Returns the URI of an object in S3 or the path of a local one, without symbolic links.
+
+    A manifest may come from anywhere, and the data with it: of this machine it may name what lies
+    below its own folder, and nothing else.
+    """
     if is_s3(target):
         return target
     if is_s3(manifest_uri):
         raise SourceError(
-            f"manifest '{manifest_uri}' names '{target}': full s3:// URIs are needed there"
+            f"manifest '{manifest_uri}' names {_shown(target)}: full s3:// URIs are needed there"
         )
-    if target[:7].lower() == "file://":
-        return str(local_path(target))
-    return str(local_path(manifest_uri).parent / target)
+    folder = local_path(manifest_uri).parent.resolve()
+    path = local_path(target) if target[:7].lower() == "file://" else folder / target
+    try:
+        path = path.resolve()
+    except (ValueError, OSError, RuntimeError):  # no path at all, or links in a circle
+        raise SourceError(
+            f"manifest '{manifest_uri}' names {_shown(target)}, which is no path"
+        ) from None
+    if not path.is_relative_to(folder):
+        raise SourceError(
+            f"manifest '{manifest_uri}' names {_shown(target)}, which is outside of '{folder}': a "
+            "manifest may name files of its own folder, and of those below it; put it above them"
+        )
+    return str(path)
+
+
+def _shown(value: Any) -> str:
+    """Returns the beginning of what a manifest holds, in quotes, for a message."""
+    text = repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 
 def _load(text: bytes, where: str) -> Any:
@@ -108,3 +138,5 @@ def _load(text: bytes, where: str) -> Any:
         return json.loads(text)
     except ValueError as error:  # JSON or UTF-8
         raise SourceError(f"{where} is not valid JSON: {error}") from None
+    except RecursionError:
+        raise SourceError(f"{where} is nested too deeply") from None
