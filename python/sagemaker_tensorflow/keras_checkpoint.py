@@ -13,7 +13,7 @@ from sagemaker_tensorflow._tf import tf
 
 __all__ = ["PipeModeCheckpoint"]
 
-_EPOCH_KEY = "epoch/.ATTRIBUTES/VARIABLE_VALUE"
+_VARIABLE_KEY = "{}/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
@@ -46,15 +46,16 @@ class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
         max_to_keep: How many checkpoints to keep.
 
     Attributes:
-        dataset: The same elements as the argument's. Its first iterator in ``fit`` begins at the
-            saved position.
+        dataset: The same elements as the argument's, for ``fit`` to train on and nothing else. Its
+            iterator there begins at the saved position.
         initial_epoch: The epoch to go on with, 0 without a checkpoint.
 
     Raises:
         ValueError: If ``save_freq`` is neither a positive number nor ``'epoch'``, or ``folder``
-            holds a checkpoint of something else. ``fit`` raises it if the model is not built, or
-            ``steps_per_epoch`` or ``initial_epoch`` is missing; AssertionError if the checkpoint is
-            that of another model; and what restoring an iterator raises.
+            holds a checkpoint of something else. ``fit`` raises it if the model is not built, if
+            ``steps_per_epoch`` or ``initial_epoch`` is missing or not that of the checkpoint, or if
+            ``dataset`` is read for something else meanwhile, as validation; AssertionError if the
+            checkpoint is that of another model; and what restoring an iterator raises.
 
     Warns:
         UserWarning: If the job reshuffles a channel for each epoch: the records behind the saved
@@ -69,18 +70,25 @@ class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
         max_to_keep: int = 2,
     ) -> None:
         super().__init__()
-        if save_freq != "epoch" and not (isinstance(save_freq, int) and save_freq > 0):
+        is_positive = isinstance(save_freq, int) and save_freq > 0
+        if save_freq != "epoch" and (isinstance(save_freq, bool) or not is_positive):
             raise ValueError(f"save_freq must be a number of batches or 'epoch', not {save_freq!r}")
         _warn_if_reshuffled(dataset)
         self.folder = os.fspath(folder)
         self.dataset = _KeptIterators(dataset, self)
         self._save_freq = save_freq
         self._max_to_keep = max_to_keep
-        self.initial_epoch = _saved_epoch(self.folder)
+        _saved_progress(self.folder)  # a folder with something else fails here, not in fit
         self._manager: tf.train.CheckpointManager | None = None  # while fit runs
         self._iterator_saved = False
         self._restored: Any = None
         self._batches = self._batches_before_epoch = self._batches_saved = 0
+
+    @property
+    def initial_epoch(self) -> int:
+        """The epoch to go on with, 0 without a checkpoint."""
+        batches, steps = _saved_progress(self.folder)
+        return batches // steps
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Restores model and optimizer; the dataset's iterator is yet to be made."""
@@ -101,7 +109,7 @@ class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
             model=self.model,
             optimizer=optimizer,
             batches=tf.Variable(0, dtype=tf.int64),
-            epoch=tf.Variable(0, dtype=tf.int64),
+            steps=tf.Variable(self.params["steps"], dtype=tf.int64),
         )
         self._manager = tf.train.CheckpointManager(self._checkpoint, self.folder, self._max_to_keep)
         self._iterator_saved = False
@@ -110,7 +118,13 @@ class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
             self._restored = self._checkpoint.restore(self._manager.latest_checkpoint)
             self._restored.assert_existing_objects_matched()
         self._batches = self._batches_saved = int(self._checkpoint.batches.numpy())
-        self._first_epoch: int | None = int(self._checkpoint.epoch.numpy())
+        steps = int(self._checkpoint.steps.numpy())
+        if steps != self.params["steps"]:
+            raise ValueError(
+                f"the checkpoint was saved with steps_per_epoch={steps}, and its epochs count so "
+                f"many steps: pass that, not {self.params['steps']}, or another folder"
+            )
+        self._first_epoch: int | None = self._batches // steps
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Looks whether ``fit`` goes on with the right epoch."""
@@ -119,6 +133,9 @@ class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
                 f"the checkpoint is in epoch {self._first_epoch}, but fit() begins with {epoch}: "
                 "pass initial_epoch=checkpoint.initial_epoch"
             )
+        seen = self._batches - self._batches_before_epoch  # in the epoch before
+        if self._first_epoch is None and seen < self.params["steps"]:
+            self._iterator_saved = False  # the data ran out: fit makes another iterator
         self._first_epoch = None
         self._batches_before_epoch = self._batches
 
@@ -126,8 +143,9 @@ class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
         """Saves when it is time to, and ends ``fit`` after as many steps as it was to have."""
         if not self._iterator_saved:
             raise ValueError(
-                "fit() does not read from checkpoint.dataset: pass that, and no tf.distribute "
-                "strategy, whose iterators cannot be saved"
+                "fit() does not read from checkpoint.dataset: pass that; no class_weight, with "
+                "which Keras makes another dataset of it, so map to (x, y, weights) instead; and "
+                "no tf.distribute strategy, whose iterators cannot be saved"
             )
         self._batches = self._batches_before_epoch + batch + 1
         if (
@@ -154,14 +172,22 @@ class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
     def _save(self) -> None:
         assert self._manager is not None  # noqa: S101 - only fit calls
         self._checkpoint.batches.assign(self._batches)
-        self._checkpoint.epoch.assign(self._batches // self.params["steps"])
         self._manager.save()
         self._batches_saved = self._batches
 
     def _keep(self, iterator: Any) -> None:
-        """Makes ``iterator`` part of the checkpoint; the first one is moved to where it was."""
+        """Makes ``iterator`` part of the checkpoint, and moves it to where it was.
+
+        ``fit`` makes one iterator, before its first batch.
+        """
         if self._manager is None:
             return
+        if self._iterator_saved:
+            raise ValueError(
+                "checkpoint.dataset is read a second time during fit(): it is for training alone, "
+                "so pass another dataset as validation_data and to evaluate(); and it needs "
+                "repeat(), or Keras reads it anew for each epoch"
+            )
         self._checkpoint.iterator = iterator
         self._iterator_saved = True
         if self._restored is not None:
@@ -190,16 +216,21 @@ class _KeptIterators(tf.data.Dataset):  # type: ignore[misc]
         return [self._dataset]
 
 
-def _saved_epoch(folder: str) -> int:
+def _saved_progress(folder: str) -> tuple[int, int]:
+    """Returns how many batches were trained on, and how many make an epoch."""
     latest = tf.train.latest_checkpoint(folder)
     if latest is None:
-        return 0
+        return 0, 1
     try:
-        return int(tf.train.load_variable(latest, _EPOCH_KEY))
+        batches, steps = (
+            int(tf.train.load_variable(latest, _VARIABLE_KEY.format(name)))
+            for name in ("batches", "steps")
+        )
     except tf.errors.NotFoundError:
         raise ValueError(
             f"'{latest}' is no checkpoint of PipeModeCheckpoint: give it a folder of its own"
         ) from None
+    return batches, steps
 
 
 def _warn_if_reshuffled(dataset: tf.data.Dataset) -> None:

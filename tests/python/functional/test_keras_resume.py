@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 from dataset_helpers import make
 from pipe_helpers import stream
-from sagemaker_tensorflow import PipeModeCheckpoint
+from sagemaker_tensorflow import PipeModeCheckpoint, channel_dataset
 
 # Several processes that start Keras, one after the other, on a machine that may be busy.
 pytestmark = pytest.mark.timeout(300)
@@ -258,6 +258,82 @@ def test_after_its_end_there_is_nothing_to_go_on_with(endless, tmp_path):
     assert int(model.optimizer.iterations) == int(trained.optimizer.iterations)
 
 
+def test_a_further_fit_with_the_same_callback(endless, tmp_path):
+    model = make_model()
+    checkpoint = PipeModeCheckpoint(tmp_path, make_dataset())
+    for epochs in range(1, 4):
+        assert checkpoint.initial_epoch == epochs - 1
+        history = model.fit(
+            checkpoint.dataset,
+            epochs=epochs,
+            steps_per_epoch=RECORDS // BATCH,
+            initial_epoch=checkpoint.initial_epoch,
+            callbacks=[checkpoint],
+            verbose=0,
+        )
+        assert history.epoch == [epochs - 1]
+    assert int(model.optimizer.iterations) == EPOCHS * RECORDS // BATCH
+
+
+@pytest.mark.parametrize("steps", [6, 24])
+def test_other_steps_than_those_of_the_checkpoint(endless, tmp_path, steps):
+    with pytest.raises(InterruptionError):
+        fit(tmp_path, InterruptAt(15))
+    state = endless.state()
+    with pytest.raises(ValueError, match=f"with steps_per_epoch=12, and .*, not {steps}, or"):
+        fit(tmp_path, steps_per_epoch=steps)
+    assert endless.state() == state
+
+
+class EvaluateAt(tf.keras.callbacks.Callback):
+    """Evaluates ``dataset`` when ``fit`` is at ``hook``."""
+
+    def __init__(self, dataset, hook):
+        super().__init__()
+        self.dataset = dataset
+        setattr(self, hook, self.evaluate)
+
+    def evaluate(self, *_, **__):
+        self.model.evaluate(self.dataset, steps=1, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "hook", ["on_train_begin", "on_epoch_begin", "on_train_batch_end", "on_epoch_end", "validation"]
+)
+def test_the_dataset_is_for_training_alone(endless, tmp_path, hook):
+    checkpoint = PipeModeCheckpoint(tmp_path, make_dataset(), save_freq=1)
+    options = {"callbacks": [checkpoint]}
+    if hook == "validation":
+        options.update(validation_data=checkpoint.dataset, validation_steps=1)
+    else:
+        options["callbacks"].append(EvaluateAt(checkpoint.dataset, hook))
+    message = "checkpoint.dataset is read a second time during fit"
+    with pytest.raises(ValueError, match=message):
+        make_model().fit(checkpoint.dataset, epochs=2, steps_per_epoch=3, verbose=0, **options)
+    # Neither before nor after it.
+    make_model().evaluate(make_dataset(), steps=1, verbose=0)
+    fit(tmp_path, steps_per_epoch=3, epochs=2, validation_data=make_dataset(), validation_steps=1)
+
+
+def test_data_that_runs_out(endless, tmp_path):
+    """Keras warns; Keras 3 goes on with another iterator, Keras 2 ends."""
+    ends = []
+    count = tf.keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: ends.append(len(batches)))
+    batches = []
+    count.on_train_batch_end = lambda batch, logs=None: batches.append(batch)
+    checkpoint = PipeModeCheckpoint(tmp_path, make().repeat(2).batch(BATCH).map(parse))
+    make_model().fit(
+        checkpoint.dataset, epochs=3, steps_per_epoch=16, callbacks=[checkpoint, count], verbose=0
+    )
+    assert ends in ([16, 24, 40], [16, 24])
+    assert endless.state() == ("4" if len(ends) == 3 else "2")
+
+
+def test_class_weight(endless, tmp_path):
+    with pytest.raises(ValueError, match="no class_weight, with which Keras makes another"):
+        fit(tmp_path, class_weight={0: 1.0})
+
+
 def test_a_wrong_epoch(endless, tmp_path):
     with pytest.raises(InterruptionError):
         fit(tmp_path, InterruptAt(15))
@@ -303,7 +379,7 @@ def test_under_a_strategy(endless, tmp_path):
     assert tf.train.latest_checkpoint(str(tmp_path)) is None
 
 
-@pytest.mark.parametrize("save_freq", [0, -1, "batch", 1.5, None])
+@pytest.mark.parametrize("save_freq", [0, -1, "batch", 1.5, None, True])
 def test_save_freq(job, tmp_path, save_freq):
     with pytest.raises(ValueError, match="save_freq must be a number of batches or 'epoch'"):
         PipeModeCheckpoint(tmp_path, make_dataset(), save_freq)
@@ -323,6 +399,15 @@ def test_a_channel_that_is_reshuffled(job, tmp_path, recwarn):
         PipeModeCheckpoint(tmp_path, both)
     assert len(warned) == 1
     assert warned[0].filename == __file__
+
+
+@pytest.mark.parametrize("mode", ["File", "FastFile"])
+def test_files_come_in_the_same_order_in_each_epoch(job, tmp_path, recwarn, mode):
+    job.write_config({"training": {"TrainingInputMode": mode, "ShuffleConfig": {"Seed": 1}}})
+    (job.pipe_dir / "training").mkdir()
+    (job.pipe_dir / "training" / "part").write_bytes(STREAM)
+    PipeModeCheckpoint(tmp_path, channel_dataset("training", "TFRecord").batch(2))
+    assert not recwarn
 
 
 def test_a_folder_with_other_checkpoints(job, tmp_path):
