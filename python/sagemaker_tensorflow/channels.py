@@ -8,10 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import tensorflow as tf
-
 from sagemaker_tensorflow import _config, _paths
 from sagemaker_tensorflow._folder_feeder import FolderFeeder, Framing, Treatment, has_gzip_header
+from sagemaker_tensorflow._tf import tf
 from sagemaker_tensorflow.exceptions import PipeModeDatasetException
 from sagemaker_tensorflow.pipemode import PipeModeDataset
 from sagemaker_tensorflow.records import PipeError, RecordReader

@@ -69,6 +69,7 @@ def test_no_such_name():
         "import sagemaker_tensorflow; sagemaker_tensorflow.PipeModeDataset",
         "from sagemaker_tensorflow import PipeModeCheckpoint",
         "from sagemaker_tensorflow import PipeModeMetrics",
+        "from sagemaker_tensorflow import channel_dataset",
         "from sagemaker_tensorflow import channel_stats; channel_stats('training')",
     ],
 )
