@@ -318,7 +318,7 @@ def test_augmented_manifest(pipe_dir, tmp_path):
         (r'{"image-ref": "a.png", "label": "\ud800"}', "'label' holds half a character"),
         ('{"image-ref": "a.png", "label": ' + "[" * 100_000, "line 2 .* is nested too deeply"),
         (json.dumps({"image-ref": ["x" * 100], "label": 1}), "not \\['x{40,60}…$"),
-        (json.dumps({f"{i:02}" * 50: 1 for i in range(30)}), "it has: '(00)+…, .*19…, …$"),
+        (json.dumps({f"{i:02}" * 50: 1 for i in range(30)}), "it has: '0+…, .*'[19]+…, …$"),
     ],
 )
 def test_a_bad_line(pipe_dir, tmp_path, line, problem):
