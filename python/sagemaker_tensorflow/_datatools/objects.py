@@ -33,7 +33,7 @@ class DataObject:
     """One object: what a channel sends as one piece.
 
     Attributes:
-        name: What a user calls it.
+        name: What a user calls it; text that can be printed.
         size: In bytes; ``None`` if that is not known before it is read.
         path: Of a regular file that can be read more than once, else ``None``.
         chunks: Yields the bytes of what is no regular file; each is valid until the next one.
@@ -76,7 +76,7 @@ def find(names: Iterable[str], stack: contextlib.ExitStack) -> list[DataObject]:
 def _find(name: str, store: Store) -> list[DataObject]:
     path = None if is_s3(name) else local.local_path(name)
     if path is not None and path.is_fifo():
-        return [DataObject(name, None, chunks=lambda: _fifo_chunks(path))]
+        return [DataObject(_printable(name), None, chunks=lambda: _fifo_chunks(path))]
     listed = [cast(Listed, item[0]) for item in store.items(Channel("data", name))]
     if path is None:
         objects = _S3Objects(listed, store)
@@ -87,9 +87,18 @@ def _find(name: str, store: Store) -> list[DataObject]:
     # As absolute or relative as the user writes them.
     is_relative = not name.removeprefix("file://").startswith("/")
     return [
-        DataObject(os.path.relpath(one.uri) if is_relative else one.uri, one.size, path=one.uri)
+        DataObject(
+            _printable(os.path.relpath(one.uri) if is_relative else one.uri),
+            one.size,
+            path=one.uri,
+        )
         for one in listed
     ]
+
+
+def _printable(path: str) -> str:
+    r"""Returns a path as text: bytes that are not UTF-8, which Linux allows, as ``\xff``."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _fifo_chunks(path: Path) -> Iterator[bytes]:

@@ -97,6 +97,14 @@ def test_a_folder_of_examples(tmp_path):
     assert inspect_json(*sorted(tmp_path.rglob("*.gz")))["groups"][0] == group
 
 
+def test_a_name_that_is_not_utf8(tmp_path):
+    path = os.fsencode(tmp_path) + b"/\xff.tfrecord"
+    Path(os.fsdecode(path)).write_bytes(stream([b"one"], "TFRecord") + b"cut")
+    (problem,) = inspect_json(tmp_path, status=1)["problems"]
+    assert problem["object"] == f"{tmp_path}/\\xff.tfrecord"
+    assert r"\xff.tfrecord" in inspect(tmp_path, status=1).stdout
+
+
 def test_other_payloads_are_shown_escaped_and_short(tmp_path):
     path = tmp_path / "data"
     path.write_bytes(stream([b"\x1b[2J" + bytes(500), b"plain"], "RecordIO"))
