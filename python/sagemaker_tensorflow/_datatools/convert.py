@@ -17,6 +17,7 @@ from sagemaker_tensorflow._datatools.inputs.records import RecordSource
 from sagemaker_tensorflow._datatools.inputs.source import InputError, Source
 from sagemaker_tensorflow._datatools.objects import DataObject, find
 from sagemaker_tensorflow._datatools.progress import OnRead
+from sagemaker_tensorflow._datatools.sniff import sniff
 
 KINDS = ("records", "csv", "numpy", "images")
 _HEAD_BYTES = 16
@@ -74,14 +75,19 @@ def open_source(
         return RecordSource(objects, options.recordio_parts)
     paths = [Path(data.path) for data in objects if data.path is not None]
     if len(paths) < len(objects):
-        raise InputError(f"{kind} can only be read from local files")
+        raise InputError(
+            f"{kind} can only be read from local files: copy it here first, or say --from records "
+            "to take its lines, or what else it is, for records"
+        )
     if kind == "csv":
-        is_tsv = paths[0].name.removesuffix(".gz").endswith(".tsv")
+        raw = [name for name, type_ in options.types.items() if type_ == "raw"]
+        if raw:
+            raise InputError(f"--type '{raw[0]}=raw' is for NumPy arrays, and the input is CSV")
         return CsvSource(
             paths,
             types=options.types,
             missing=options.missing,
-            delimiter=options.delimiter or ("\t" if is_tsv else ","),
+            delimiter=options.delimiter,
             names=options.columns,
             as_text=record_format == "TextLine",
         )
@@ -98,22 +104,28 @@ def open_source(
 
 
 def _kind(objects: Sequence[DataObject]) -> str:
-    """Returns what the first object looks like."""
-    first = objects[0]
-    if first.path is None:
-        return "records"
-    name = first.name.lower()
+    """Returns what the objects look like."""
+    name = objects[0].name.lower()
     if name.endswith(_CSV_SUFFIXES):
         return "csv"
     if name.endswith(_NUMPY_SUFFIXES):
         return "numpy"
+    image = records = ""
     for data in objects:
-        if data.path is not None:
-            with Path(data.path).open("rb") as file:
-                head = file.read(_HEAD_BYTES)
-            if head:
-                return "images" if magic.image_kind(head) else "records"
-    return "records"
+        # Among images, file managers leave hidden files, and people notes.
+        if data.path is None or Path(data.path).name.startswith("."):
+            continue
+        with Path(data.path).open("rb") as file:
+            head = file.read(_HEAD_BYTES)
+        if magic.image_kind(head):
+            image = image or data.name
+        elif sniff(head)[0].record_format in ("TFRecord", "RecordIO"):
+            records = records or data.name
+    if image and records:
+        raise InputError(
+            f"'{image}' is an image, and '{records}' holds records: say --from images or records"
+        )
+    return "images" if image else "records"
 
 
 def _check_options(kind: str, options: InputOptions) -> None:

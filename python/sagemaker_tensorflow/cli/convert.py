@@ -59,7 +59,7 @@ def convert(
         ),
     ],
     output: Annotated[
-        Path,
+        str,
         typer.Argument(
             metavar="OUTPUT", help="A file, or a folder for shards.", show_default=False
         ),
@@ -136,9 +136,10 @@ def convert(
         raise typer.BadParameter("one of --shards and --records-per-shard")
     if delimiter is not None and len(delimiter) != 1:
         raise typer.BadParameter("a single character", param_hint="--delimiter")
+    path = _local_path(output)
     options = OutputOptions(
-        record_format=_FORMATS[to or _target_of(output)],
-        gzip=gzip or output.suffix == ".gz",
+        record_format=_FORMATS[to or _target_of(path)],
+        gzip=gzip or path.suffix == ".gz",
         shards=shards,
         records_per_shard=records_per_shard,
         force=force,
@@ -154,13 +155,13 @@ def convert(
     )
     try:
         with _interrupted_once(), contextlib.ExitStack() as stack:
-            check(output, options)
+            check(path, options)
             source = converting.open_source(inputs, input_options, options.record_format, stack)
-            _run(source, output, options, shuffle_seed)
+            _run(source, path, options, shuffle_seed)
     except (InputError, SourceError, OutputError, PipeError, OSError) as error:
         _fail(f"error: {error}\nnothing was written", 1)
-    except KeyboardInterrupt:
-        _fail("interrupted; nothing was written", 130)
+    except _Interrupted as error:
+        _fail("interrupted; nothing was written", 128 + error.number)
 
 
 def _run(source: Source, path: Path, options: OutputOptions, shuffle_seed: int | None) -> None:
@@ -205,6 +206,18 @@ def _summary(written: Written, path: Path, seconds: float) -> str:
     )
 
 
+def _local_path(output: str) -> Path:
+    scheme, separator, rest = output.partition("://")
+    if not separator or "/" in scheme:
+        return Path(output)
+    if scheme.lower() != "file":
+        raise typer.BadParameter(
+            f"'{output}' is no local path: write a file here, and copy it there",
+            param_hint="OUTPUT",
+        )
+    return Path(rest)
+
+
 def _target_of(output: Path) -> Target:
     name = output.with_suffix("") if output.suffix == ".gz" else output
     if name.suffix.lower() not in _ENDINGS:
@@ -240,16 +253,23 @@ def _types(given: Sequence[str], schema: Path | None) -> dict[str, str]:
     return types
 
 
+class _Interrupted(BaseException):
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 @contextlib.contextmanager
 def _interrupted_once() -> Iterator[None]:
     """Lets SIGTERM clean up as Ctrl-C does, and neither of them cut that off."""
 
-    def interrupt(_number: int, _frame: object) -> NoReturn:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
+    def interrupt(number: int, _frame: object) -> NoReturn:
+        for one in before:
+            signal.signal(one, signal.SIG_IGN)
+        raise _Interrupted(number)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: one for number, one in handlers.items() if one is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, interrupt)
     try:

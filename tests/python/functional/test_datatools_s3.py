@@ -95,6 +95,14 @@ def test_convert(put, tmp_path):
     assert not (tmp_path / "y.recordio").exists()
 
 
+def test_csv_is_not_taken_for_lines(put, tmp_path):
+    uri = put({"x.csv": b"a,b\n1,2\n"})
+    stderr = run("convert", f"{uri}x.csv", tmp_path / "x.tfrecord", status=1).stderr
+    assert "csv can only be read from local files: copy it here first" in stderr
+    run("convert", f"{uri}x.csv", tmp_path / "x.tfrecord", "--from", "records")
+    assert list(RecordReader(tmp_path / "x.tfrecord", "TFRecord")) == [b"a,b", b"1,2"]
+
+
 def test_nothing_there_and_no_way_to_it(put, monkeypatch):
     assert "no object's key begins" in run("inspect", f"{put({})}none", status=2).stderr
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong-secret")

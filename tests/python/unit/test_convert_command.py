@@ -268,6 +268,10 @@ def test_options_for_csv(tmp_path):
     assert found == [{"a": [5]}]
 
 
+def test_a_single_column_that_looks_like_several(tmp_path):
+    assert convert_csv(tmp_path, "a;b\n1;2\n", "--delimiter", ",")[0] == [{"a;b": [b"1;2"]}]
+
+
 def test_csv_to_lines(tmp_path):
     source = tmp_path / "table.csv"
     source.write_text('a,b\n1,"x, ""y"""\n2,z\n')
@@ -296,7 +300,11 @@ def test_several_csv_files(tmp_path, folder):
         ("a\nx\n", ["--type", "a=int"], "row 1, column 'a': 'x' is no int"),
         ("a\n1\n99999999999999999999\n", ["--type", "a=int"], "row 2, column 'a'"),
         ('a\n"x\n', [], "unexpected end of data"),
-        (b"a\n\xff\xfe\n", [], "not UTF-8"),
+        (b"a\n\xff\xfe\n", [], "line 2: not UTF-8"),
+        (b"a\n" + b"b\n" * 9000 + b"\xff\n", [], "line 9002: not UTF-8"),
+        (gzip.compress(b"a\n" * 9000 + b"\xff"), [], "line 9001: not UTF-8"),
+        ("a;b\n1;2\n", [], "has a single column, 'a;b': say --delimiter ';', or --delimiter ','"),
+        ("a,b\n1,2\n", ["--type", "a=raw"], "--type 'a=raw' is for NumPy arrays"),
         ("a\n1\n", ["--type", "a=skip"], "nothing is left"),
         (gzip.compress(b"a\n1\n" * 1000)[:-9], [], "end-of-stream"),
     ],
@@ -422,6 +430,19 @@ def test_images(images, folder):
     assert "2 files hold no image" in result.stdout
 
 
+def test_images_beside_what_people_and_their_tools_leave(images, folder):
+    """Before them, too: what an input is, is found out from the files in their order."""
+    for name in (".DS_Store", "README.md", "cat/.DS_Store", "cat/._1.jpg", ".hidden/cat.jpg"):
+        (images / name).parent.mkdir(exist_ok=True)
+        (images / name).write_bytes(JPEG if name.endswith(".jpg") else b"text")
+    result = convert(images, folder / "x.tfrecord")
+    labels = [row["filename"] for row in examples(folder / "x.tfrecord")]
+    assert labels == [[b"cat/1.jpg"], [b"cat/deep/2.jpg"], [b"dog/1.png"]]
+    assert "labels: 0 cat, 1 dog" in result.stdout
+    write_records(images / "dog" / "records", [b"one"])
+    assert "say --from images or records" in refused(images, folder / "y.tfrecord")
+
+
 def test_labels_of_images(images, folder, tmp_path):
     labels = tmp_path / "labels.txt"
     labels.write_text("bird\ndog\n\ncat\n")
@@ -533,13 +554,26 @@ def test_modes_are_those_of_any_other_file(tmp_path):
         (["x.tfrecord", "--type", "a"], "NAME=TYPE"),
         (["x.tfrecord", "--type", "a=integer"], "int, float, string"),
         (["x.tfrecord", "--delimiter", "ab"], "a single character"),
+        (["s3://bucket/x.tfrecord"], "is no local path"),
     ],
 )
-def test_arguments_that_make_no_sense(tmp_path, arguments, message):
+def test_arguments_that_make_no_sense(tmp_path, monkeypatch, arguments, message):
     source = write_records(tmp_path / "source", [b"one"])
     target, *options = arguments
-    words = " ".join(refused(source, *options, tmp_path / target, status=2).split())
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    words = " ".join(convert(source, *options, target, status=2).stderr.split())
     assert message in words.replace("│ ", "")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_output_may_be_a_file_uri(tmp_path, monkeypatch):
+    source = write_records(tmp_path / "source", [b"one"])
+    monkeypatch.chdir(tmp_path)
+    convert(source, "file://x.tfrecord")
+    convert(source, f"file://{tmp_path}/y.tfrecord")
+    assert read(tmp_path / "x.tfrecord") == read(tmp_path / "y.tfrecord") == [b"one"]
+    assert not (tmp_path / "file:").exists()
 
 
 def test_options_without_effect_are_mistakes(tmp_path, folder):
@@ -588,7 +622,7 @@ def test_an_interrupted_conversion_leaves_nothing(tmp_path, folder, number, opti
         raise AssertionError(stderr) from None
     finally:
         process.kill()
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     assert "nothing was written" in stderr
     assert list(folder.iterdir()) == []
 

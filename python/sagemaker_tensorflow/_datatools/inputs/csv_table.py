@@ -20,6 +20,7 @@ from sagemaker_tensorflow._native import encode_examples
 
 _CHUNK_ROWS = 5000
 _MAX_FIELD_BYTES = 1 << 30
+_OTHER_DELIMITERS = ";\t|,"
 
 Row = list[str]
 
@@ -31,7 +32,7 @@ class CsvSource:
         paths: The files; gzip is recognised.
         types: The type of some columns; that of the others is found out.
         missing: Texts that stand for a missing value, besides the usual ones.
-        delimiter: Between two fields.
+        delimiter: Between two fields; ``None``: a comma, or a tab in files that end in ``.tsv``.
         names: The names of the columns, if the files have no header.
         as_text: Whether records are lines of CSV, and not Examples.
     """
@@ -42,14 +43,16 @@ class CsvSource:
         *,
         types: Mapping[str, str],
         missing: Sequence[str] = (),
-        delimiter: str = ",",
+        delimiter: str | None = None,
         names: Sequence[str] | None = None,
         as_text: bool = False,
     ) -> None:
         self._paths = paths
         self._given = dict(types)
         self._missing = frozenset(missing)
-        self._delimiter = delimiter
+        is_tsv = paths[0].name.removesuffix(".gz").endswith(".tsv")
+        self._delimiter = delimiter or ("\t" if is_tsv else ",")
+        self._is_guessed = delimiter is None
         self._names = list(names) if names else None
         self._as_text = as_text
         self._types: dict[str, str] = {}
@@ -98,10 +101,7 @@ class CsvSource:
 
     def _rows(self, path: Path, file: BinaryIO) -> Generator[Row]:
         """Yields all rows but blank ones."""
-        is_gzip = file.read(2) == b"\x1f\x8b"
-        file.seek(0)
-        content = cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file
-        text = io.TextIOWrapper(content, encoding="utf-8-sig", newline="")
+        text = io.TextIOWrapper(_inflated(file), encoding="utf-8-sig", newline="")
         reader = csv.reader(text, delimiter=self._delimiter, strict=True)
         try:
             yield from filter(None, reader)
@@ -109,8 +109,8 @@ class CsvSource:
             raise InputError(f"'{path}', line {reader.line_num}: {error}") from None
         except UnicodeDecodeError as error:
             raise InputError(
-                f"'{path}', after line {reader.line_num}: not UTF-8 ({error.reason}); convert "
-                "it by 'iconv -t UTF-8' first"
+                f"'{path}', line {_line_that_is_not_utf8(path)}: not UTF-8 ({error.reason}); "
+                "convert it by 'iconv -t UTF-8' first"
             ) from None
         except (EOFError, OSError) as error:
             raise InputError(f"'{path}', after line {reader.line_num}: {error}") from None
@@ -118,6 +118,14 @@ class CsvSource:
             text.detach()
 
     def _check_header(self, path: Path, header: Row) -> None:
+        other = next(
+            (one for one in _OTHER_DELIMITERS if len(header) == 1 and one in header[0]), None
+        )
+        if other is not None and self._is_guessed:
+            raise InputError(
+                f"'{path}' has a single column, {_listed(header)}: say --delimiter '{other}', or "
+                f"--delimiter '{self._delimiter}' if that is right"
+            )
         twice = {name for name in header if header.count(name) > 1}
         if twice:
             raise InputError(f"'{path}' has two columns of the name {_listed(sorted(twice))}")
@@ -199,6 +207,27 @@ class WidenedError(Exception):
         super().__init__(f"column '{name}' is taken for {type_}")
         self.name = name
         self.type = type_
+
+
+def _inflated(file: BinaryIO) -> BinaryIO:
+    is_gzip = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file
+
+
+def _line_that_is_not_utf8(path: Path) -> int:
+    """Returns its number, which no reader knows that decodes blocks."""
+    with path.open("rb") as file:
+        lines = enumerate(_inflated(file), 1)
+        return next((number for number, line in lines if not _is_utf8(line)), 0)
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -24,7 +24,8 @@ class ImageSource:
     """The images below one folder.
 
     Each becomes an Example with ``image`` (the file as it is), ``label`` (the number of its class)
-    and ``filename`` (relative to the folder). Files that hold no image are left away.
+    and ``filename`` (relative to the folder). Files that hold no image are left away, and so is
+    whatever is hidden.
 
     Args:
         folder: Holds a folder for each class.
@@ -78,8 +79,9 @@ class ImageSource:
             yield self._batch(pending)
 
     def _collect(self, labels: Path | None) -> None:
-        folders = sorted(path for path in self._folder.iterdir() if path.is_dir())
-        loose = next((p for p in sorted(self._folder.iterdir()) if _is_image(p)), None)
+        paths = sorted(path for path in self._folder.iterdir() if not path.name.startswith("."))
+        folders = [path for path in paths if path.is_dir()]
+        loose = next(filter(_is_image, paths), None)
         if loose is not None:
             raise InputError(f"'{loose}' is in no class: put it into a folder named after one")
         if self._classes is None:
@@ -116,7 +118,11 @@ class ImageSource:
 
 
 def _below(folder: Path) -> list[Path]:
-    return sorted(Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(found)
 
 
 def _has_image(folder: Path) -> bool:
