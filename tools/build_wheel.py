@@ -15,6 +15,8 @@ import hashlib
 import json
 import os
 import platform
+import runpy
+import shlex
 import shutil
 import subprocess
 import sys
@@ -66,8 +68,15 @@ def main() -> int:
     )
     parser.add_argument("--mkldnn", choices=["ON", "OFF"], default="ON", help="oneDNN by default")
     parser.add_argument("--sdist", action="store_true", help="make the sdist only")
+    parser.add_argument(
+        "--check-reproducible",
+        action="store_true",
+        help="build the last commit at two places instead, and compare",
+    )
     arguments = parser.parse_args()
 
+    if arguments.check_reproducible:
+        return check_reproducible(arguments.tensorflow, arguments.mkldnn)
     output: Path = arguments.output.resolve()
     output.mkdir(parents=True, exist_ok=True)
     # Timestamps in archives: those of the commit.
@@ -80,8 +89,37 @@ def main() -> int:
     toolchain = choose_toolchain(getattr(arguments, "compiler", None))
     folders = [fetch_tensorflow.fetch(version) for version in arguments.tensorflow]
     wheel = build(sources, toolchain, folders, arguments.mkldnn)
-    wheel = repair(wheel, toolchain, output)
-    check(wheel, toolchain)
+    wheel = repair(wheel, toolchain)
+    check(wheel, toolchain, {minor_of(version) for version in arguments.tensorflow})
+    # `pip install dist/*.whl` is to find one, also if the tag differs from the last one's.
+    for old in output.glob(wheel.name.rpartition("-")[0] + "-*.whl"):
+        old.unlink()
+    shutil.move(wheel, output / wheel.name)
+    print(f"{output / wheel.name}: {(output / wheel.name).stat().st_size / 1e6:.2f} MB")
+    return 0
+
+
+def minor_of(version: str) -> str:
+    """Returns the ABI key of a TensorFlow, ``major.minor``."""
+    return ".".join(version.split(".")[:2])
+
+
+def check_reproducible(tensorflows: list[str], mkldnn: str) -> int:
+    """Builds the last commit in two clones, whose paths differ; compares byte for byte."""
+    with tempfile.TemporaryDirectory() as folder:
+        wheels = []
+        for place in ("one", "another/place"):
+            clone = Path(folder, place)
+            run("git", "clone", "--quiet", ROOT, clone)
+            program = [sys.executable, clone / "tools" / "build_wheel.py", f"--mkldnn={mkldnn}"]
+            # What was compiled for one would serve the other.
+            run(*program, "--tensorflow", *tensorflows, CCACHE_DISABLE="1")
+            wheels += (clone / "dist").glob("*.whl")
+        names = {wheel.name for wheel in wheels}
+        hashes = {hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels}
+    if len(names) > 1 or len(hashes) > 1:
+        raise SystemExit(f"error: two builds differ: {', '.join(sorted(names | hashes))}")
+    print(f"two builds are equal: {names.pop()}, SHA-256 {hashes.pop()}")
     return 0
 
 
@@ -124,7 +162,10 @@ def unpack(sdist: Path) -> Path:
 def choose_toolchain(wanted: str | None) -> Toolchain:
     """Returns the compiler of Debian 11, or the system's if that is wanted or all that there is."""
     if wanted != "system":
-        folder = fetch_tensorflow.cache_root() / "toolchain" / "debian11"
+        # Made anew when the script has changed.
+        script = (ROOT / "tools" / "make_toolchain.sh").read_bytes()
+        name = f"debian11-{hashlib.sha256(script).hexdigest()[:12]}"
+        folder = fetch_tensorflow.cache_root() / "toolchain" / name
         made = subprocess.run([ROOT / "tools" / "make_toolchain.sh", folder], check=False)
         if made.returncode == 0:
             return debian11(folder)
@@ -142,7 +183,7 @@ def debian11(folder: Path) -> Toolchain:
     """Returns the compiler that make_toolchain.sh has put into ``folder``."""
     libraries = folder / "usr" / "lib" / f"{platform.machine()}-linux-gnu"
     return Toolchain(
-        "debian11",
+        folder.name,
         (
             f"-DISAL_INCLUDE_DIR={folder}/usr/include",
             f"-DISAL_LIBRARY={libraries}/libisal.so",
@@ -156,14 +197,14 @@ def build(sources: Path, toolchain: Toolchain, tensorflows: list[Path], mkldnn: 
     """Builds the wheel as setuptools makes it; returns its path."""
     folder = WORK / "unrepaired"
     shutil.rmtree(folder, ignore_errors=True)
-    cmake_args = [os.environ.get("CMAKE_ARGS", ""), *toolchain.cmake_args]
+    cmake_args = [*shlex.split(os.environ.get("CMAKE_ARGS", "")), *toolchain.cmake_args]
     run(
         *(sys.executable, "-m", "pip", "wheel", "--verbose", "--no-build-isolation", "--no-deps"),
         *("--no-cache-dir", f"--config-settings=SAGEMAKER_TENSORFLOW_MKLDNN={mkldnn}"),
         *(f"--wheel-dir={folder}", sources),
         SAGEMAKER_TENSORFLOW_BUILD_FOR=":".join(map(str, tensorflows)),
         SAGEMAKER_TENSORFLOW_BUILD_DIR=str(WORK / toolchain.name),
-        CMAKE_ARGS=" ".join(cmake_args),
+        CMAKE_ARGS=shlex.join(cmake_args),
         PATH=f"{SCRIPTS}:{os.environ['PATH']}",
         **toolchain.environment,
     )
@@ -171,7 +212,7 @@ def build(sources: Path, toolchain: Toolchain, tensorflows: list[Path], mkldnn: 
     return wheel
 
 
-def repair(wheel: Path, toolchain: Toolchain, output: Path) -> Path:
+def repair(wheel: Path, toolchain: Toolchain) -> Path:
     """Puts ISA-L into the wheel and the right tag on it; returns the path of the result."""
     repaired = WORK / "repaired"
     shutil.rmtree(repaired, ignore_errors=True)
@@ -198,25 +239,22 @@ def repair(wheel: Path, toolchain: Toolchain, output: Path) -> Path:
         raise SystemExit(f"error: no licence of ISA-L to put into the wheel: {licence}")
     [metadata] = content.glob("*.dist-info")
     shutil.copyfile(licence, metadata / "licenses" / "isa-l.txt")
-    # `pip install dist/*.whl` is to find one, also if the tag differs from the last one's.
-    for old in output.glob(wheel.name.rpartition("-")[0] + "-*.whl"):
-        old.unlink()
-    run(SCRIPTS / "wheel", "pack", f"--dest-dir={output}", content)
-    return output / wheel.name
+    run(SCRIPTS / "wheel", "pack", f"--dest-dir={repaired}", content)
+    return wheel
 
 
-def check(wheel: Path, toolchain: Toolchain) -> None:
+def check(wheel: Path, toolchain: Toolchain, minors: set[str]) -> None:
     """Shows what the wheel is, and makes sure that it is what it should be."""
     run(SCRIPTS / "auditwheel", "show", wheel)
     with tempfile.TemporaryDirectory() as folder:
         run(SCRIPTS / "wheel", "unpack", f"--dest={folder}", wheel)
+        [package] = Path(folder).glob(f"*/{PACKAGE}")
         # ISA-L beside them is Debian's.
-        for library in sorted(Path(folder).glob(f"*/{PACKAGE}/**/*.so")):
+        for library in sorted(package.rglob("*.so")):
             if lacks := check_hardening.missing(library):
                 raise SystemExit(f"error: {library.name}: {', '.join(lacks)}")
-    size = wheel.stat().st_size
-    print(f"{wheel}: {size / 1e6:.2f} MB")
-    if size > MAX_BYTES:
+        check_ops(package, minors)
+    if wheel.stat().st_size > MAX_BYTES:
         raise SystemExit(f"error: the wheel is larger than {MAX_BYTES / 1e6:.0f} MB")
     if toolchain.name == "system":
         return
@@ -227,6 +265,22 @@ def check(wheel: Path, toolchain: Toolchain) -> None:
     )
     if oldest > NEWEST_GLIBC:
         raise SystemExit("error: the wheel needs a newer glibc than 2.28")
+
+
+def check_ops(package: Path, minors: set[str]) -> None:
+    """Makes sure that the op libraries are those asked for, and their sources are there."""
+    functions = runpy.run_path(str(ROOT / "python" / PACKAGE / "_op_manifest.py"))
+    sources = functions["sha256_of_sources"](package / "_src")
+    found = set()
+    for library in (package / "_oplib").glob("*.so"):
+        manifest = functions["read"](library)
+        if manifest.sha256 != functions["sha256_of_file"](library):
+            raise SystemExit(f"error: {library.name} is not the one of its manifest")
+        if manifest.source_sha256 != sources:
+            raise SystemExit(f"error: _src is not what {library.name} was built from")
+        found.add(library.stem.removeprefix("pipemode_op_tf"))
+    if found != minors:
+        raise SystemExit(f"error: op libraries for {sorted(found)}, not for {sorted(minors)}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import argparse
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -41,9 +40,12 @@ def main() -> int:
 
 
 def cache_root() -> Path:
-    """Returns the folder of all that is downloaded."""
+    """Returns the folder of all that is downloaded; makes it."""
     base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "sagemaker_tensorflow"
+    folder = (Path(base) if base else Path.home() / ".cache") / "sagemaker_tensorflow"
+    # `build-op` has its cache there, too, and uses none that a group may write to.
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return folder
 
 
 def fetch(version: str) -> Path:
@@ -77,8 +79,12 @@ def fetch(version: str) -> Path:
             names = [name for name in archive.namelist() if KEPT.fullmatch(name)]
             archive.extractall(unpacked, names)
         wheel.unlink()
-        shutil.rmtree(folder, ignore_errors=True)
-        unpacked.rename(folder)
+        try:
+            unpacked.rename(folder)
+        except OSError:
+            # Another process was faster, and may be compiling from what it has put there.
+            if not folder.is_dir():
+                raise
     return folder
 
 

@@ -39,7 +39,11 @@ options=(-qq -o "Dir::Etc=$apt/etc" -o "Dir::State=$apt/state" -o "Dir::State::s
   -o "Dir::Cache=$apt/cache" -o "APT::Architecture=$arch" -o "APT::Architectures=$arch"
   -o APT::Sandbox::User= -o Acquire::Retries=3)
 echo "Downloading the compiler of Debian $release"
-apt-get "${options[@]}" update
+if ! apt-get "${options[@]}" update; then
+  echo "error: no Debian $release at $mirror, see above; DEBIAN_MIRROR may name another mirror (releases that are" \
+    "no longer supported move to http://archive.debian.org/debian)" >&2
+  exit 1
+fi
 apt-get "${options[@]}" install -y --no-install-recommends --download-only "${packages[@]}"
 
 root=$work/root
@@ -76,5 +80,5 @@ exec "\$root/usr/bin/$triplet-g++-10" "-B\$root/usr/bin/" "--sysroot=\$root" \\
   "\$@" "-L\$root/toolchain" -lfilesystem
 EOF
 chmod +x "$root/c++"
-rm -rf "$folder"
-mv "$root" "$folder"
+# Another process may have been faster, and be compiling with its own.
+mv -T "$root" "$folder" 2> /dev/null || [ -x "$folder/c++" ]
