@@ -7,7 +7,7 @@
 #   docker run --gpus all sagemaker-tensorflow:gpu pipemode doctor
 #
 # CUDA comes with TensorFlow, the driver from the machine: docker run --gpus all. The smoke test needs
-# no GPU.
+# no GPU. With TensorFlow 2.14 comes no TensorRT: the one that it asks for is no longer to be had.
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
 ARG TENSORFLOW_VERSION=2.21.0

@@ -10,15 +10,20 @@
 #                 without one
 #   --tensorflow  its version; default: 2.21.0
 #   --wheels      where the wheel is that fits the release's Python (3.11 in Debian 12, 3.13 in 13);
-#                 default: dist
+#                 default: dist of this checkout
 #
 # Debian 11 has Python 3.9, which is too old: there, the Python 3.11 of Debian 12 is compiled from its
 # source package first, some minutes. Needs root and debootstrap. Roots are cached in
 # sagemaker_tensorflow/roots of $XDG_CACHE_HOME or ~/.cache; what is installed into them is not.
 set -euo pipefail
 
-release=bookworm build=cpu tensorflow=2.21.0 wheels=dist
+here=$(cd "$(dirname "$0")/.." && pwd)
+release=bookworm build=cpu tensorflow=2.21.0 wheels=$here/dist
 while [ $# -gt 0 ]; do
+  if [ $# -eq 1 ] && [ "$1" != -h ] && [ "$1" != --help ]; then
+    echo "error: $1 needs a value; see --help" >&2
+    exit 2
+  fi
   case $1 in
     --release) release=$2 ;;
     --build) build=$2 ;;
@@ -44,7 +49,6 @@ case $build in
     ;;
 esac
 
-here=$(cd "$(dirname "$0")/.." && pwd)
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 if [ "$(id -u)" -ne 0 ]; then
   echo "error: changing the root folder takes root: sudo $0 ..." >&2
@@ -80,6 +84,7 @@ for name in http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_CERT PIP_DEFAULT_T
   fi
 done
 
+umask 022
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/sagemaker_tensorflow/roots
 base=$cache/$release
 if ! [ -d "$base" ]; then
@@ -126,3 +131,8 @@ if [ "$release" = bullseye ]; then
 fi
 echo "Debian $release with $requirement:"
 in_root "$root" "${network[@]}" /tmp/image/install.sh "$requirement"
+if [ "$build" = gpu ]; then
+  # What gpu.Dockerfile installs on top, gigabytes: only whether it is to be had.
+  echo "Resolving tensorflow[and-cuda]==$tensorflow"
+  in_root "$root" "${network[@]}" /tmp/image/install.sh --dry-run "tensorflow[and-cuda]==$tensorflow"
+fi
