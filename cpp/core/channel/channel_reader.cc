@@ -156,9 +156,7 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state, E
       const bool is_later_overtaken =
           !std::all_of(later.begin(), later.end(),
                        [&state](const EpochClaim& other) { return state.IsCurrent(other); });
-      if (!watch) {
-        watch.emplace(claim.fd.get(), claim.epoch < claim.opened_end, claim.written_before);
-      }
+      if (!watch) watch.emplace(claim.fd.get(), claim.left);
       const Writer writer = watch->Look();
       if (writer == Writer::kPresent) return claim;
       if (writer == Writer::kGone) break;

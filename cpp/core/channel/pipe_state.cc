@@ -33,6 +33,7 @@ constexpr size_t kMaxStateBytes = 64;
 constexpr mode_t kPrivate = 0600;
 // So many epochs in a row are not lost to readers that are killed; the lock file is broken.
 constexpr uint64_t kMaxOpened = 1000;
+constexpr std::string_view kMarked = " marked";
 
 bool IsChannelCharacter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -107,6 +108,17 @@ Lock TryOwn(int fd) {
 bool Exists(const std::string& path) {
   struct stat status;
   return ::stat(path.c_str(), &status) == 0 || errno != ENOENT;
+}
+
+// How many bytes a new pipe holds.
+int NewPipeCapacity() { return static_cast<int>(16 * ::sysconf(_SC_PAGESIZE)); }
+
+// Gives the pipe at `fd` another capacity than a new one has. A pipe is as old as the oldest of
+// those who have it open: what a writer has left for a reader that is gone is in one that bears the
+// mark of that reader. Returns false if the system does not allow it.
+bool MarkPipe(int fd) {
+  const int fresh = NewPipeCapacity();
+  return ::fcntl(fd, F_GETPIPE_SZ) != fresh || ::fcntl(fd, F_SETPIPE_SZ, 2 * fresh) >= 0;
 }
 
 // Throws unless `fd`, the file at `path`, is one that we may write to without harm: no device, and
@@ -199,25 +211,30 @@ ForkGuardedFd PipeState::TryLock() const {
   return fd;
 }
 
-// Returns the epoch after the last one that readers have opened, `due` if that was before it.
-uint64_t PipeState::OpenedEnd(const ForkGuardedFd& lock, uint64_t due) const {
+PipeState::Opened PipeState::ReadOpened(const ForkGuardedFd& lock, uint64_t due) const {
+  const Opened none{due, true};
   char text[kMaxStateBytes];
   const ssize_t count = RetryOnSignal([&] { return ::pread(lock.get(), text, sizeof(text), 0); });
   if (count < 0) throw IoError(errno, "cannot read the lock file '" + lock_path_ + "'");
   const std::string_view content(text, static_cast<size_t>(count));
-  const std::string_view line = content.substr(0, content.find('\n'));
+  std::string_view line = content.substr(0, content.find('\n'));
+  const bool marked =
+      line.size() > kMarked.size() && line.substr(line.size() - kMarked.size()) == kMarked;
+  if (marked) line.remove_suffix(kMarked.size());
   const size_t blank = line.find(' ');
-  if (blank == std::string_view::npos) return due;
+  if (blank == std::string_view::npos) return none;
   const std::optional<uint64_t> of = ParseEpoch(line.substr(0, blank));
   const std::optional<uint64_t> last = ParseEpoch(line.substr(blank + 1));
   // The state may have gone on since, not back.
-  if (!of || !last || due < *of || *last < due || *last - due >= kMaxOpened) return due;
-  return *last + 1;
+  if (!of || !last || due < *of || *last < due || *last - due >= kMaxOpened) return none;
+  return {*last + 1, marked};
 }
 
 // No fsync: with the machine the FIFOs go, too.
-void PipeState::WriteOpened(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch) const {
-  const std::string text = std::to_string(due) + " " + std::to_string(epoch) + "\n";
+void PipeState::WriteOpened(const ForkGuardedFd& lock, uint64_t due, const Opened& opened) const {
+  std::string text = std::to_string(due) + " " + std::to_string(opened.end - 1);
+  if (opened.marked) text += kMarked;
+  text += '\n';
   ssize_t count = RetryOnSignal([&] { return ::pwrite(lock.get(), text.data(), text.size(), 0); });
   if (count >= 0 && static_cast<size_t>(count) < text.size()) {
     count = -1;
@@ -234,19 +251,18 @@ PipeState::Attempt PipeState::TryClaim() const {
     return attempt;
   }
   const uint64_t due = NextEpoch();
-  const uint64_t opened_end = OpenedEnd(lock, due);
+  const uint64_t opened_end = ReadOpened(lock, due).end;
   uint64_t epoch = due;
   while (epoch < opened_end && !Exists(PipePath(epoch))) ++epoch;
   if (!Exists(PipePath(epoch))) epoch = due;
   attempt.epoch = epoch;
   attempt.path = PipePath(epoch);
-  timespec written_before{};
-  ForkGuardedFd pipe = OpenPipe(lock, due, epoch, &written_before);
+  std::optional<size_t> left;
+  ForkGuardedFd pipe = OpenPipe(lock, due, epoch, &left);
   if (!pipe) return attempt;
   switch (TryOwn(pipe.get())) {
     case Lock::kOurs:
-      attempt.claim =
-          EpochClaim{epoch, attempt.path, std::move(pipe), due, opened_end, written_before};
+      attempt.claim = EpochClaim{epoch, attempt.path, std::move(pipe), due, opened_end, left};
       break;
     case Lock::kExclusive:
       attempt.busy = true;
@@ -265,24 +281,34 @@ void PipeState::TryClaimLater(const EpochClaim& claim, std::vector<EpochClaim>* 
     if (std::any_of(later->begin(), later->end(), has_epoch) || !Exists(PipePath(epoch))) continue;
     const ForkGuardedFd lock = TryLock();
     if (!lock || NextEpoch() != claim.due) return;
-    timespec written_before{};
-    ForkGuardedFd pipe = OpenPipe(lock, claim.due, epoch, &written_before);
+    std::optional<size_t> left;
+    ForkGuardedFd pipe = OpenPipe(lock, claim.due, epoch, &left);
     if (!pipe || TryOwn(pipe.get()) != Lock::kOurs) continue;
-    later->push_back(
-        {epoch, PipePath(epoch), std::move(pipe), claim.due, claim.opened_end, written_before});
+    later->push_back({epoch, PipePath(epoch), std::move(pipe), claim.due, claim.opened_end, left});
   }
 }
 
 // Opens the FIFO of `epoch`, having left word of it: from that moment on a writer may come, and
 // whoever is killed can tell nobody any more. Returns none if the FIFO is missing.
+//
+// A writer that waits for a reader goes on at once and may have written all it has, and closed,
+// before the next call here. What it wrote is told from what was left for another reader by the
+// pipe: a new one has had no other reader. But that holds only as long as each reader has come to
+// mark its pipe, which is why word is left of that, too.
 ForkGuardedFd PipeState::OpenPipe(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch,
-                                  timespec* written_before) const {
+                                  std::optional<size_t>* left) const {
   const std::string path = PipePath(epoch);
-  struct stat status{};
-  if (::stat(path.c_str(), &status) != 0 && errno == ENOENT) return ForkGuardedFd();
-  *written_before = status.st_mtim;
-  if (epoch >= OpenedEnd(lock, due)) WriteOpened(lock, due, epoch);
-  return FifoSource::Open(path);
+  if (!Exists(path)) return ForkGuardedFd();
+  const Opened before = ReadOpened(lock, due);
+  const uint64_t end = std::max(before.end, epoch + 1);
+  WriteOpened(lock, due, {end, false});
+  ForkGuardedFd pipe = FifoSource::Open(path);
+  if (pipe) {
+    const bool is_new = before.marked && ::fcntl(pipe.get(), F_GETPIPE_SZ) == NewPipeCapacity();
+    if (epoch < before.end && !is_new) *left = FifoSource::Available(pipe.get());
+  }
+  if (before.marked && (!pipe || MarkPipe(pipe.get()))) WriteOpened(lock, due, {end, true});
+  return pipe;
 }
 
 bool PipeState::IsCurrent(const EpochClaim& claim) const {

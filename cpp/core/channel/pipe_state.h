@@ -6,8 +6,9 @@
 // Files in `state_dir`, kept from the predecessor, since other tools read them:
 //   .<channel>-pipe_mode-state   the number of the next epoch to read, in decimal; missing means 0
 //   .<channel>-pipe_mode-lock    flock()ed around every look at, and change of, the state; holds
-//                                "<epoch due> <last epoch opened>", as of the last time that a
-//                                reader opened a FIFO
+//                                "<epoch due> <last epoch opened> marked", as of the last time
+//                                that a reader opened a FIFO; "marked" unless some of their pipes
+//                                may look like new ones
 //
 // Locks on an epoch are flock()s on its FIFO itself, so they hold across threads, processes and
 // state folders, and vanish with their holder:
@@ -16,8 +17,7 @@
 #ifndef PIPEMODE_CORE_CHANNEL_PIPE_STATE_H_
 #define PIPEMODE_CORE_CHANNEL_PIPE_STATE_H_
 
-#include <time.h>
-
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -31,10 +31,11 @@ namespace pipemode {
 struct EpochClaim {
   uint64_t epoch;
   std::string path;
-  ForkGuardedFd fd;         // the open FIFO; carries the lock
-  uint64_t due;             // the epoch that the state names: this one, or one before it
-  uint64_t opened_end;      // from `due` up to here, readers opened FIFOs and left the state alone
-  timespec written_before;  // when the FIFO was written to last (st_mtim), before it was opened
+  ForkGuardedFd fd;     // the open FIFO; carries the lock
+  uint64_t due;         // the epoch that the state names: this one, or one before it
+  uint64_t opened_end;  // from `due` up to here, readers opened FIFOs and left the state alone
+  // How many bytes were in the pipe at first, if its writer may have met another reader.
+  std::optional<size_t> left;
 };
 
 // Safe for use by several threads and processes at once; keeps nothing in memory.
@@ -83,11 +84,17 @@ class PipeState {
   std::string PipePath(uint64_t epoch) const;
 
  private:
+  // What readers have left word of.
+  struct Opened {
+    uint64_t end;  // the epoch after the last one that they have opened
+    bool marked;   // whether no pipe that any of them has had open looks like a new one
+  };
+
   ForkGuardedFd TryLock() const;
   ForkGuardedFd OpenPipe(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch,
-                         timespec* written_before) const;
-  uint64_t OpenedEnd(const ForkGuardedFd& lock, uint64_t due) const;
-  void WriteOpened(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch) const;
+                         std::optional<size_t>* left) const;
+  Opened ReadOpened(const ForkGuardedFd& lock, uint64_t due) const;
+  void WriteOpened(const ForkGuardedFd& lock, uint64_t due, const Opened& opened) const;
   void WriteNextEpoch(uint64_t epoch) const;
 
   const std::string pipe_prefix_;  // "<pipe_dir>/<channel>_"

@@ -2,8 +2,6 @@
 #ifndef PIPEMODE_CORE_CHANNEL_WRITER_WATCH_H_
 #define PIPEMODE_CORE_CHANNEL_WRITER_WATCH_H_
 
-#include <time.h>
-
 #include <chrono>
 #include <cstddef>
 #include <optional>
@@ -25,22 +23,18 @@ class WriterWatch {
     kGone,     // it wrote to the reader before, and nothing since
   };
 
-  // `fd` must remain open. `opened_before`: whether there was another reader. `written_before`:
-  // when the FIFO was written to last (st_mtim), as of before `fd` was opened.
-  WriterWatch(int fd, bool opened_before, const timespec& written_before);
+  // `fd` must remain open. `left`: how many bytes were in the pipe when `fd` was opened, if its
+  // writer may have met another reader.
+  WriterWatch(int fd, std::optional<size_t> left) : fd_(fd), left_(left) {}
 
-  // Never waits.
+  // Never waits. Throws IoError.
   Writer Look();
 
  private:
-  bool WroteSinceOpened(size_t available) const;
-
   using Clock = std::chrono::steady_clock;
 
   int fd_;
-  bool opened_before_;
-  timespec written_before_;
-  size_t left_ = 0;  // bytes in the pipe at first
+  std::optional<size_t> left_;
   std::optional<Clock::time_point> seen_;
 };
 

@@ -3,10 +3,12 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -79,6 +81,12 @@ FifoSource::FifoSource(ForkGuardedFd fd, const std::string& path, TimeLimit read
 bool FifoSource::HasWriter(int fd) {
   pollfd polled{fd, POLLIN, 0};  // of a regular file, always
   return ::poll(&polled, 1, 0) > 0 || IsOpenForWriting(fd);
+}
+
+size_t FifoSource::Available(int fd) {
+  int count = 0;
+  if (::ioctl(fd, FIONREAD, &count) != 0) throw IoError(errno, "ioctl(FIONREAD)");
+  return static_cast<size_t>(std::max(count, 0));
 }
 
 size_t FifoSource::ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) {

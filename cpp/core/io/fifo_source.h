@@ -35,6 +35,9 @@ class FifoSource final : public ByteSource {
   static bool HasWriter(int fd);
   bool HasWriter() { return writer_seen_ = writer_seen_ || HasWriter(fd_.get()); }
 
+  // How many bytes lie ready in the FIFO, or in the file, that `fd` has open. Throws IoError.
+  static size_t Available(int fd);
+
   size_t Read(char* dst, size_t size) override { return ReadScattered(dst, size, nullptr, 0); }
   size_t ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) override;
 

@@ -697,10 +697,13 @@ TEST_F(UnnoticedKillTest, WhatAWriterLeftThatNoticedIsNoEpoch) {
   for (const std::string& left : {std::string(), Encode(TfRecord(), {"first"}).bytes}) {
     UniqueFd writer = BeginEpoch(left);
     Event waits;
-    BlockObserver observer([&] { waits.Set(); });
+    // At the first wait, so that no delay makes it seem one that is only slow.
+    BlockObserver observer([&] {
+      writer.Reset();
+      waits.Set();
+    });
     const JoiningThread service([&] {
       EXPECT_TRUE(waits.Wait());
-      writer.Reset();
       MakeFifo(FifoPath(1));
       WriteAll(OpenWriter(1).get(), Encode(TfRecord(), {"second"}).bytes);
     });

@@ -447,7 +447,7 @@ TEST_F(PipeStateTest, EachReaderLooksOneEpochFurther) {
     std::vector<EpochClaim> later;
     for (int look = 0; look < 3; ++look) State().TryClaimLater(*first.claim, &later);
     EXPECT_EQ(later.size(), reader);
-    EXPECT_EQ(ReadFile(lock_path_), "0 " + std::to_string(reader) + "\n");
+    EXPECT_EQ(ReadFile(lock_path_), "0 " + std::to_string(reader) + " marked\n");
   }
   // What was opened and is due now was opened before, too.
   SetState("1");
@@ -457,13 +457,44 @@ TEST_F(PipeStateTest, EachReaderLooksOneEpochFurther) {
 TEST_F(PipeStateTest, WhatIsKnownOfOtherEpochsDoesNotCount) {
   MakeFifo(FifoPath(3));
   SetState("3");
-  for (const std::string content : {"", "\n", "3", "4 5\n", "1 2\n", "3 2\n", "3 1003\n",
-                                    "3 99999999999999999999\n", "3 -1\n", "x y\n", "3 3x\n"}) {
+  for (const std::string content :
+       {"", "\n", "3", "4 5\n", "1 2\n", "3 2\n", "3 1003\n", "3 99999999999999999999\n", "3 -1\n",
+        "x y\n", "3 3x\n", "3 3 marked \n", " marked\n", "3 marked\n"}) {
     WriteFile(lock_path_, content);
     const PipeState::Attempt attempt = State().TryClaim();
     ASSERT_TRUE(attempt.claim) << content;
     EXPECT_EQ(attempt.claim->opened_end, 3U) << content;
-    EXPECT_EQ(ReadFile(lock_path_).substr(0, 4), "3 3\n") << content;
+    EXPECT_EQ(ReadFile(lock_path_).substr(0, 11), "3 3 marked\n") << content;
+  }
+}
+
+TEST_F(PipeStateTest, BytesForAnotherReaderAreTold) {
+  MakeFifo(FifoPath(0));
+  PipeState::Attempt first = State().TryClaim();
+  ASSERT_TRUE(first.claim);
+  EXPECT_EQ(first.claim->left, std::nullopt);
+  const UniqueFd writer(::open(FifoPath(0).c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_EQ(::write(writer.get(), "bytes", 5), 5);
+  first.claim.reset();
+  EXPECT_EQ(State().TryClaim().claim->left, 5U);
+}
+
+TEST_F(PipeStateTest, ANewPipeHasHadNoOtherReader) {
+  MakeFifo(FifoPath(0));
+  for (int reader = 0; reader < 3; ++reader) {
+    EXPECT_EQ(State().TryClaim().claim->left, std::nullopt);
+    EXPECT_EQ(ReadFile(lock_path_), "0 0 marked\n");
+  }
+}
+
+TEST_F(PipeStateTest, ButNothingIsKnownOfItWhereAReaderMayHaveLeftNoMark) {
+  // It was killed before it could.
+  MakeFifo(FifoPath(0));
+  SetState("0");
+  WriteFile(lock_path_, "0 0\n");
+  for (int reader = 0; reader < 2; ++reader) {
+    EXPECT_EQ(State().TryClaim().claim->left, 0U);
+    EXPECT_EQ(ReadFile(lock_path_), "0 0\n");
   }
 }
 

@@ -3,11 +3,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/stat.h>
 
+#include <optional>
 #include <string>
 
 #include "core/base/unique_fd.h"
+#include "core/io/fifo_source.h"
 #include "testing/fifo_server.h"
 #include "testing/temp_dir.h"
 
@@ -26,20 +27,13 @@ class WriterWatchTest : public ::testing::Test {
   UniqueFd OpenReader() const { return UniqueFd(::open(path_.c_str(), O_RDONLY | O_NONBLOCK)); }
   UniqueFd OpenWriter() const { return UniqueFd(::open(path_.c_str(), O_WRONLY | O_NONBLOCK)); }
 
-  timespec WrittenBefore() const {
-    struct stat status{};
-    EXPECT_EQ(::stat(path_.c_str(), &status), 0);
-    return status.st_mtim;
-  }
-
   const TempDir folder_;
   const std::string path_ = folder_ / "train_0";
 };
 
-TEST_F(WriterWatchTest, AtAFifoThatNobodyHasOpenedAnyWriterIsBelieved) {
-  const timespec before = WrittenBefore();
+TEST_F(WriterWatchTest, WhereThereWasNoOtherReaderAnyWriterIsBelieved) {
   const UniqueFd reader = OpenReader();
-  WriterWatch watch(reader.get(), false, before);
+  WriterWatch watch(reader.get(), std::nullopt);
   EXPECT_EQ(watch.Look(), Writer::kAbsent);
   UniqueFd writer = OpenWriter();
   ASSERT_TRUE(WriteAll(writer.get(), "x"));
@@ -49,12 +43,10 @@ TEST_F(WriterWatchTest, AtAFifoThatNobodyHasOpenedAnyWriterIsBelieved) {
 }
 
 TEST_F(WriterWatchTest, AWriterThatCameAndWentBeforeTheFirstLookIsBelieved) {
-  // Its first write is not of the same tick of the clock as the FIFO.
-  timespec before = WrittenBefore();
-  before.tv_sec -= 1;
   const UniqueFd reader = OpenReader();
+  const size_t left = FifoSource::Available(reader.get());
   ASSERT_TRUE(WriteAll(OpenWriter().get(), "a whole epoch"));
-  WriterWatch watch(reader.get(), true, before);
+  WriterWatch watch(reader.get(), left);
   EXPECT_EQ(watch.Look(), Writer::kPresent);
 }
 
@@ -63,23 +55,8 @@ TEST_F(WriterWatchTest, WhatWasLeftForAnotherReaderIsNotBelieved) {
   UniqueFd writer = OpenWriter();
   ASSERT_TRUE(WriteAll(writer.get(), "the beginning of an epoch"));
   reader.Reset();
-  const timespec before = WrittenBefore();
   reader = OpenReader();
-  WriterWatch watch(reader.get(), true, before);
-  EXPECT_EQ(watch.Look(), Writer::kUnsure);
-  writer.Reset();
-  EXPECT_EQ(watch.Look(), Writer::kGone);
-}
-
-TEST_F(WriterWatchTest, NeitherIsAFullPipeWhateverItsTime) {
-  // The time of a write that has to wait for room is set when it returns.
-  timespec before = WrittenBefore();
-  before.tv_sec -= 1;
-  UniqueFd reader = OpenReader();
-  UniqueFd writer = OpenWriter();
-  ASSERT_TRUE(WriteAll(writer.get(), std::string(1 << 15, 'x')));
-  reader = OpenReader();
-  WriterWatch watch(reader.get(), true, before);
+  WriterWatch watch(reader.get(), FifoSource::Available(reader.get()));
   EXPECT_EQ(watch.Look(), Writer::kUnsure);
   writer.Reset();
   EXPECT_EQ(watch.Look(), Writer::kGone);
@@ -90,9 +67,8 @@ TEST_F(WriterWatchTest, AWriterThatGoesOnIsBelieved) {
   UniqueFd writer = OpenWriter();
   ASSERT_TRUE(WriteAll(writer.get(), "the beginning"));
   reader.Reset();
-  const timespec before = WrittenBefore();
   reader = OpenReader();
-  WriterWatch watch(reader.get(), true, before);
+  WriterWatch watch(reader.get(), FifoSource::Available(reader.get()));
   EXPECT_EQ(watch.Look(), Writer::kUnsure);
   ASSERT_TRUE(WriteAll(writer.get(), "more"));
   writer.Reset();

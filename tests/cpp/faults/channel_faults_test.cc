@@ -24,6 +24,7 @@
 #include "core/base/error.h"
 #include "core/base/unique_fd.h"
 #include "core/channel/epoch_sequence.h"
+#include "core/channel/pipe_state.h"
 #include "core/io/cancel_token.h"
 #include "core/writer/fifo_channel_writer.h"
 #include "faults/process_usage.h"
@@ -107,6 +108,7 @@ std::vector<FaultCase> AllFaults() {
       {{"splice", EINVAL, true}, kTolerated, {}},
       {{"splice", EIO}, kTolerated, {}},
       {{"poll", ENOMEM}, kTolerated, {}},
+      {{"unlink", EACCES, true}, kTolerated, {}},
       {{"stat", EACCES}, kTolerated, {}},
       // File systems without locks, and somebody else's lock.
       {{"flock", ENOLCK, true}, kTolerated, {}},
@@ -364,38 +366,96 @@ TEST(ChannelMemoryTest, EachAllocationMayFail) {
 
 // Another process between any two calls.
 
-TEST(ChannelScheduleTest, AWriterMayComeAndGoAtAnyMoment) {
-  const std::string bytes = testing::Encode(testing::AllFormats().front(), RecordsOf(0)).bytes;
-  // Some of these are in the midst of waiting already.
-  for (uint64_t at = 1; at <= 60; ++at) {
+class ChannelScheduleTest : public ::testing::TestWithParam<size_t> {
+ protected:
+  ChannelScheduleTest() {
+    options_.channel = "train";
+    options_.pipe_dir = folder_.path();
+    options_.state_dir = folder_ / "state";
+    options_.stream.format = RecordFormat::kTfRecord;
+    options_.open_timeout = options_.read_timeout = testing::kPatience;
+  }
+
+  // A writer of an epoch that the pipe holds as a whole comes before the `at`-th call, or as soon
+  // as there is a reader after that; it writes all, removes the FIFO, and is gone.
+  void ReadEpochThatComes(uint64_t at) {
     SCOPED_TRACE(::testing::Message() << "call " << at);
-    const TempDir folder;
-    const std::string path = folder / "train_0";
-    MakeFifo(path);
-    ChannelOptions options;
-    options.channel = "train";
-    options.pipe_dir = folder.path();
-    options.state_dir = folder / "state";
-    options.stream.format = RecordFormat::kTfRecord;
-    options.open_timeout = options.read_timeout = testing::kPatience;
-    // An epoch that the pipe holds as a whole is written, and the FIFO removed, in an instant.
+    const Records epoch = {"one", std::string(GetParam(), 'x'), "three"};
+    const std::string bytes = testing::Encode(testing::AllFormats().front(), epoch).bytes;
     const ScopedSyscallHook writer(
         [&] {
-          const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
-          if (!fd) return false;  // it has no reader so far
+          const UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+          if (!fd) return false;
           EXPECT_TRUE(WriteAll(fd.get(), bytes));
-          return std::filesystem::remove(path);
+          return std::filesystem::remove(path_);
         },
         at);
     const CancelToken cancel;
-    EpochSequence sequence(options, 1, WaitContext{&cancel, nullptr});
+    EpochSequence sequence(options_, 1, WaitContext{&cancel, nullptr});
     Records records;
     StringSink sink;
     while (sequence.Read(sink)) records.push_back(sink.record());
     EXPECT_TRUE(writer.done());
-    EXPECT_EQ(records, RecordsOf(0));
-    ASSERT_FALSE(HasFailure());
+    EXPECT_EQ(records, epoch);
+    EXPECT_EQ(sequence.lost_epochs(), 0U);
   }
+
+  // Some of these are in the midst of waiting already.
+  static constexpr uint64_t kCalls = 60;
+
+  const TempDir folder_;
+  const std::string path_ = folder_ / "train_0";
+  ChannelOptions options_;
+};
+
+INSTANTIATE_TEST_SUITE_P(SmallAndLarge, ChannelScheduleTest, ::testing::Values(10, 40'000));
+
+TEST_P(ChannelScheduleTest, AWriterMayComeAndGoAtAnyMoment) {
+  for (uint64_t at = 1; at <= kCalls && !HasFailure(); ++at) {
+    MakeFifo(path_);
+    ReadEpochThatComes(at);
+    std::filesystem::remove_all(options_.state_dir);
+  }
+}
+
+// It never met the reader before, so what it wrote was not for that one.
+TEST_P(ChannelScheduleTest, AlsoAfterAReaderThatGaveUp) {
+  for (uint64_t at = 1; at <= kCalls && !HasFailure(); ++at) {
+    MakeFifo(path_);
+    ASSERT_TRUE(PipeState(options_.state_dir, options_.pipe_dir, "train").TryClaim().claim);
+    ReadEpochThatComes(at);
+    std::filesystem::remove_all(options_.state_dir);
+  }
+}
+
+TEST(ChannelMarkTest, WhereAPipeCannotBeMarkedThatIsRemembered) {
+  const TempDir folder;
+  MakeFifo(folder / "train_0");
+  const PipeState state(folder / "state", folder.path(), "train");
+  const SyscallFault refusal{"fcntl", EPERM, true, F_SETPIPE_SZ};
+  {
+    const ScopedSyscallFault fault(refusal, 1);
+    ASSERT_TRUE(state.TryClaim().claim);
+  }
+  EXPECT_EQ(state.TryClaim().claim->left, 0U);
+}
+
+TEST(ChannelMarkTest, WhatIsInThePipeHasToBeKnown) {
+  const TempDir folder;
+  const std::string path = folder / "train_0";
+  MakeFifo(path);
+  const PipeState state(folder / "state", folder.path(), "train");
+  PipeState::Attempt first = state.TryClaim();
+  const UniqueFd writer(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_TRUE(WriteAll(writer.get(), "bytes"));
+  first.claim.reset();
+  const SyscallFault failure{"ioctl", EIO};
+  {
+    const ScopedSyscallFault fault(failure, 1);
+    EXPECT_THROW(state.TryClaim(), PipeError);
+    EXPECT_TRUE(fault.struck());
+  }
+  EXPECT_EQ(state.TryClaim().claim->left, 5U);
 }
 
 }  // namespace

@@ -117,6 +117,7 @@ PIPEMODE_WRAP(int, inotify_add_watch, (int fd, const char* path, uint32_t mask),
 PIPEMODE_WRAP(int, inotify_init1, (int flags), (flags))
 PIPEMODE_WRAP(int, mkfifo, (const char* path, mode_t mode), (path, mode))
 PIPEMODE_WRAP(int, pipe2, (int* ends, int flags), (ends, flags))
+PIPEMODE_WRAP(int, ioctl, (int fd, unsigned long request, void* argument), (fd, request, argument))
 PIPEMODE_WRAP(int, poll, (pollfd * polled, nfds_t count, int timeout), (polled, count, timeout))
 PIPEMODE_WRAP(int, ppoll,
               (pollfd * polled, nfds_t count, const timespec* timeout, const sigset_t* signals),
@@ -125,6 +126,7 @@ PIPEMODE_WRAP(int, rename, (const char* from, const char* to), (from, to))
 PIPEMODE_WRAP(int, stat, (const char* path, struct stat* status), (path, status))
 PIPEMODE_WRAP(ssize_t, tee, (int from, int to, size_t size, unsigned flags),
               (from, to, size, flags))
+PIPEMODE_WRAP(int, unlink, (const char* path), (path))
 PIPEMODE_WRAP_TRANSFER(splice,
                        (int from, off64_t* at, int to, off64_t* to_at, size_t size, unsigned flags),
                        (from, at, to, to_at, size, flags))
