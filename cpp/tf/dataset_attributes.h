@@ -20,6 +20,7 @@ struct DatasetAttributes {
   std::string recordio_parts;
   std::string pipe_dir;
   std::string state_dir;
+  std::string stats_dir;
   std::vector<std::string> pipe_channels;
   float open_timeout = 0;
   float read_timeout = 0;
@@ -46,6 +47,7 @@ struct DatasetAttributes {
     visit("recordio_parts", attributes.recordio_parts);
     visit("pipe_dir", attributes.pipe_dir);
     visit("state_dir", attributes.state_dir);
+    visit("stats_dir", attributes.stats_dir);
     visit("pipe_channels", attributes.pipe_channels);
     visit("open_timeout", attributes.open_timeout);
     visit("read_timeout", attributes.read_timeout);

@@ -191,7 +191,9 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
     return StatusOf([this] {
       cancel_ = std::make_unique<CancelToken>();
       const ChannelOptions& channel = dataset()->options_.channel;
-      counters_ = StatsRegistry().Add(channel.pipe_dir, channel.channel);
+      const std::string& stats_dir = dataset()->attributes_.stats_dir;
+      counters_ =
+          StatsRegistry().Add(stats_dir.empty() ? channel.pipe_dir : stats_dir, channel.channel);
       guard_ = std::make_unique<CallGuard>(cancel_.get(), counters_.get());
       const int64_t read_ahead_bytes = dataset()->attributes_.read_ahead_bytes;
       const ElementOptions& options = dataset()->options_;

@@ -11,6 +11,7 @@ REGISTER_OP("PipeModeDataset")
     .Attr("recordio_parts: string = 'joined'")
     .Attr("pipe_dir: string")
     .Attr("state_dir: string")
+    .Attr("stats_dir: string = ''")
     .Attr("pipe_channels: list(string) = []")
     .Attr("open_timeout: float = 1800.0")
     .Attr("read_timeout: float = 1800.0")
@@ -50,6 +51,7 @@ recordio_parts: How parts of multi-part RecordIO records are put together: `join
   `dmlc` with the magic number between them, which dmlc's writer drops.
 pipe_dir: The folder of the FIFOs.
 state_dir: The folder that holds the number of the next epoch.
+stats_dir: The folder under which PipeModeStats finds what is counted. Empty: `pipe_dir`.
 pipe_channels: Names that `channel` may have. Empty: any.
 open_timeout: Seconds to wait for the FIFO to appear and be opened by its writer; may be infinite.
 read_timeout: Seconds to wait for each next byte from then on; may be infinite.

@@ -42,7 +42,7 @@ REGISTER_OP("PipeModeStats")
     .Doc(R"doc(
 Tells how the reading of a Pipe-mode channel goes, in all iterators of this process together.
 
-pipe_dir: The folder of the FIFOs, as PipeModeDataset has it.
+pipe_dir: The folder of the FIFOs, as PipeModeDataset has it, or its `stats_dir`.
 channel: The channel's name.
 records: Records that iterators have given out.
 bytes: Bytes of these.

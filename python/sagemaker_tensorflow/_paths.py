@@ -15,7 +15,8 @@ PathArgument = str | os.PathLike[str] | None
 
 def pipe_dir(argument: PathArgument = None) -> str:
     """Returns the folder of the FIFOs: ``argument`` or ``<input>/data``."""
-    return _given(argument) or str(_input_dir() / "data")
+    # Spelled in one way, for what is counted is found by it.
+    return str(Path(_given(argument) or _input_dir() / "data"))
 
 
 def config_dir(argument: PathArgument = None) -> str:

@@ -76,7 +76,8 @@ def channel_dataset(
             **options,
         )
     settings = config[channel]
-    files = _files(Path(_paths.pipe_dir(pipe_dir)) / channel, channel, settings)
+    data_dir = _paths.pipe_dir(pipe_dir)
+    files = _files(Path(data_dir) / channel, channel, settings)
     treatment: Treatment = "as they are"
     if _service_would_wrap(settings, record_format, files):
         treatment = "wrapped"
@@ -101,7 +102,7 @@ def channel_dataset(
         config_dir=feeder.folder,
         state_dir=feeder.folder / "state",
         **options,
-    )._living_with(feeder)
+    )._fed_by(feeder, data_dir)
 
 
 def _files(folder: Path, channel: str, settings: dict[str, Any]) -> list[Path]:

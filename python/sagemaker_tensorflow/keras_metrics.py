@@ -7,7 +7,7 @@ import dataclasses
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from sagemaker_tensorflow._dataset_tree import pipe_mode_datasets
@@ -32,37 +32,48 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
     * ``pipe_wait``: the share in which the reader waited for the pipe. As high as ``starved``: the
       service is slow, or S3; lower: reading and what comes behind it;
     * ``backpressure``: the share in which the pipe waited for us;
-    * ``corrupt_records``: how many were skipped or reported in this epoch.
+    * ``corrupt_records``: how many were skipped or reported in this epoch;
+    * ``epochs``: how many of the channel's own came to their end in it;
+    * ``queued_records``: how many lay ready at its end.
 
     Of an epoch's time that counts in which the channel is read: training or validation. ``History``
     and every callback behind this one see them, ``tf.keras.callbacks.TensorBoard`` among them.
 
     Warns once for each channel (``UserWarning``) when training has waited for it more than half of
-    ``warn_after`` seconds.
+    ``warn_after`` seconds; and once when nobody has read a channel of this name by the end of the
+    first epoch.
 
     Args:
-        datasets: The pipelines, or names of channels, to watch: one, or a sequence. In a pipeline
-            the channels are found, but for those that a function makes, as with ``interleave``.
+        datasets: The pipelines, or names of channels, to watch: one, or a list or tuple of them. In
+            a pipeline the channels are found, but for those that a function makes, as with
+            ``interleave``. A name means the channel in the default ``pipe_dir``.
         log_dir: Where to write the same for TensorBoard, by itself; ``None``: nowhere.
-        warn_after: Seconds; ``None`` never warns.
+        warn_after: Seconds, more than 0; ``None`` never warns of waiting.
 
     Raises:
-        ValueError: If a pipeline has no channel in it.
+        TypeError: If ``datasets`` is something else.
+        ValueError: If a pipeline has no channel in it, or ``warn_after`` is not positive.
     """
 
     def __init__(
         self,
-        datasets: tf.data.Dataset | str | Sequence[tf.data.Dataset | str],
+        datasets: tf.data.Dataset | str | list[tf.data.Dataset | str] | tuple[Any, ...],
         log_dir: str | os.PathLike[str] | None = None,
         warn_after: float | None = 60.0,
     ) -> None:
         super().__init__()
-        if isinstance(datasets, str | tf.data.Dataset):
+        if warn_after is not None and not warn_after > 0:
+            raise ValueError(f"warn_after must be more than 0 seconds, or None, not {warn_after!r}")
+        # Nothing else is iterated over: of a dataset, that would read an epoch.
+        if not isinstance(datasets, list | tuple):
             datasets = [datasets]
         sources = [source for dataset in datasets for source in _sources(dataset)]
         self._sources = dict(sources)
+        self._unread = list(self._sources)
         self._watches = {
-            channel: _Watch(channel, warn_after) for channel in self._sources if warn_after
+            channel: _Watch(channel, warn_after)
+            for channel in self._sources
+            if warn_after is not None
         }
         self._log_dir = None if log_dir is None else os.fspath(log_dir)
         self._writer: Any = None
@@ -113,6 +124,7 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
         }
         if logs is not None:
             logs.update(metrics)
+        self._warn_of_unread()
         if self._writer is not None:
             with self._writer.as_default():
                 for name, value in metrics.items():
@@ -136,6 +148,18 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
             self._phase.seconds = time.monotonic() - self._phase.begun
             self._phase.after = {channel: stats() for channel, stats in self._sources.items()}
 
+    def _warn_of_unread(self) -> None:
+        """Warns of channels without any numbers, once."""
+        for channel in self._unread:
+            stats = self._sources[channel]()
+            if not any(dataclasses.astuple(stats)[2:]):
+                warnings.warn(
+                    f"nobody has read channel '{stats.channel}' in '{stats.pipe_dir}' so far: is "
+                    "that its name, and its pipe_dir? What PipeModeMetrics says of it is 0",
+                    stacklevel=2,
+                )
+        self._unread = []
+
     def _metrics(self, channel: str) -> dict[str, float]:
         def records(phase: _Phase) -> int:
             return phase.after[channel].records - phase.before[channel].records
@@ -155,6 +179,8 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
             "pipe_wait": min(rate("pipe_wait_seconds"), 1.0),
             "backpressure": min(rate("backpressure_seconds"), 1.0),
             "corrupt_records": float(after.corrupt_records - before.corrupt_records),
+            "epochs": float(after.epochs - before.epochs),
+            "queued_records": float(after.queued_records),
         }
 
 
@@ -222,6 +248,12 @@ def _sources(dataset: tf.data.Dataset | str) -> list[tuple[str, Callable[[], Cha
     if isinstance(dataset, str):
         name = dataset
         return [(name, lambda: channel_stats(name))]
+    if not isinstance(dataset, tf.data.Dataset):
+        raise TypeError(
+            "PipeModeMetrics watches tf.data datasets and names of channels, and lists of them, "
+            f"but not {type(dataset).__name__}; for a dataset of tf.distribute pass the one that "
+            "it was made of"
+        )
     found = [source for source in pipe_mode_datasets(dataset) if isinstance(source.channel, str)]
     if not found:
         raise ValueError(

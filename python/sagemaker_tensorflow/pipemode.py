@@ -288,7 +288,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
                 "the channel of this dataset is known only when the graph runs; ask for "
                 "sagemaker_tensorflow.channel_stats('<name>')"
             )
-        return channel_stats(self.channel, self.pipe_dir)
+        return channel_stats(self.channel, self._arguments.get("stats_dir", self.pipe_dir))
 
     @property
     def element_spec(self) -> tf.TensorSpec:
@@ -318,10 +318,14 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         """Returns a dataset like this one but for some of the op's arguments."""
         return self._like({**self._arguments, **changes}, self._tf_options)
 
-    def _living_with(self, feeder: object) -> PipeModeDataset:
-        """Keeps ``feeder`` alive for as long as this dataset, and what is made of it."""
-        self._feeder = feeder
-        return self
+    def _fed_by(self, feeder: object, pipe_dir: str) -> PipeModeDataset:
+        """Returns this dataset as that of a channel in ``pipe_dir`` which ``feeder`` sends.
+
+        The feeder is kept alive for as long as the result, and what is made of it.
+        """
+        dataset = self._with(stats_dir=pipe_dir)
+        dataset._feeder = feeder
+        return dataset
 
     def _like(
         self, arguments: dict[str, Any], options: tuple[tf.data.Options, ...]

@@ -24,7 +24,7 @@ class ChannelStats:
 
     Attributes:
         channel: Name of the channel.
-        pipe_dir: Folder of its FIFOs.
+        pipe_dir: Folder of its FIFOs, or of its own folder in File and FastFile mode.
         records: Records that iterators have given to what comes after them. What ``skip`` drops,
             and what is dropped to take up the position of a checkpoint, does not count.
         bytes: Bytes of these records, decompressed and without framing.
@@ -64,7 +64,8 @@ def channel_stats(channel: str, pipe_dir: str | os.PathLike[str] | None = None) 
 
     Args:
         channel: Name of the channel.
-        pipe_dir: Folder of its FIFOs, as the dataset has it. Default: as for ``PipeModeDataset``.
+        pipe_dir: Folder of its FIFOs, as was given to ``PipeModeDataset`` or ``channel_dataset``.
+            Default: as there.
 
     Raises:
         OpLibraryError: If TensorFlow cannot be imported, or this installation does not fit it.

@@ -8,7 +8,12 @@ import pytest
 import tensorflow as tf
 from dataset_helpers import make, read, records, without_autotune
 from pipe_helpers import Background, feed, stream, wait_until
-from sagemaker_tensorflow import ChannelStats, PipeModeDatasetException, channel_stats
+from sagemaker_tensorflow import (
+    ChannelStats,
+    PipeModeDatasetException,
+    channel_dataset,
+    channel_stats,
+)
 
 RECORDS = [b"record %02d" % number for number in range(40)]
 READ_AHEAD = [0, 1 << 22]
@@ -24,6 +29,32 @@ def test_the_counts_of_epochs_that_were_read(serve):
         assert (stats.records, stats.bytes) == (47, 47 * 9)
         assert (stats.epochs, stats.corrupt_records) == (3, 0)
         assert (stats.queued_records, stats.queued_bytes) == (0, 0)
+
+
+def test_a_folder_by_whatever_spelling(serve):
+    with serve({"training": [RECORDS]}) as job:
+        ds = make(pipe_dir=f"{job.pipe_dir}/")
+        records(ds)
+        folder = str(job.pipe_dir)
+        for stats in (
+            ds.stats(),
+            channel_stats("training", f"{folder}//"),
+            channel_stats("training"),
+        ):
+            assert (stats.pipe_dir, stats.records) == (folder, len(RECORDS))
+
+
+@pytest.mark.parametrize("mode", ["File", "FastFile"])
+def test_a_channel_that_is_no_pipe(job, mode):
+    job.write_config({"training": {"TrainingInputMode": mode}})
+    (job.pipe_dir / "training").mkdir()
+    (job.pipe_dir / "training" / "part").write_bytes(stream(RECORDS, "TFRecord"))
+    for epochs in range(1, 3):
+        ds = channel_dataset("training", "TFRecord")
+        assert len(records(ds.batch(3).prefetch(1))) == 14
+        assert channel_stats("training").records == epochs * len(RECORDS)
+        assert ds.repeat().stats() == channel_stats("training", job.pipe_dir)
+        assert ds.stats().pipe_dir == str(job.pipe_dir)
 
 
 @pytest.mark.parametrize("read_ahead_bytes", READ_AHEAD)

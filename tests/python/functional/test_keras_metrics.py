@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from dataset_helpers import make
 from pipe_helpers import stream
-from sagemaker_tensorflow import PipeModeMetrics
+from sagemaker_tensorflow import PipeModeMetrics, channel_dataset, channel_stats
 
 RECORDS = [b"%04d" % number for number in range(100)]
 NAMES = {
@@ -18,6 +18,8 @@ NAMES = {
     "pipe_wait",
     "backpressure",
     "corrupt_records",
+    "epochs",
+    "queued_records",
 }
 
 
@@ -80,6 +82,8 @@ def test_training_that_waits_for_a_slow_pipe(serve, tmp_path):
         assert 0.5 < numbers["starved"] <= 1
         assert 0.5 < numbers["pipe_wait"] <= 1
         assert numbers["corrupt_records"] == 0
+        assert numbers["epochs"] == 1
+        assert numbers["queued_records"] == 0
     own = scalars(tmp_path / "own")
     assert own["pipe/training_starved"] == pytest.approx(history.history["training_starved"])
     assert [seen[epoch]["training_starved"] for epoch in range(2)] == pytest.approx(
@@ -127,6 +131,56 @@ def test_a_warning_once_when_training_starves(serve):
     assert len(messages) == 1
     assert "training has waited for channel 'training'" in messages[0]
     assert "for the pipe: the service or S3 is slower than training" in messages[0]
+
+
+def test_what_lies_ready(serve):
+    with serve({"training": [RECORDS] * 2}):
+        ds = make().repeat(2).batch(10).map(parse)
+        fit = {"steps_per_epoch": 5, "callbacks": [PipeModeMetrics(ds), Slow()], "verbose": 0}
+        history = make_model().fit(ds, epochs=4, **fit).history
+    assert sum(history["training_epochs"]) == 2  # read to their end, and still to be trained on
+    assert history["training_queued_records"][0] > 0
+    assert history["training_queued_records"][-1] == 0
+
+
+def test_a_channel_that_nobody_reads(serve):
+    with serve({"training": [RECORDS] * 2}):
+        ds = make().batch(10).map(parse)
+        metrics = PipeModeMetrics(("training", "trainig", ds))
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            make_model().fit(ds, epochs=2, callbacks=[metrics], verbose=0)
+        pipe_dir = channel_stats("training").pipe_dir
+    messages = [str(w.message) for w in caught if "nobody has read" in str(w.message)]
+    assert len(messages) == 1
+    assert f"channel 'trainig' in '{pipe_dir}' so far" in messages[0]
+
+
+def test_a_channel_in_file_mode_by_name(job):
+    job.write_config({"training": {"TrainingInputMode": "File"}})
+    (job.pipe_dir / "training").mkdir()
+    (job.pipe_dir / "training" / "part").write_bytes(stream(RECORDS, "TFRecord"))
+    ds = channel_dataset("training", "TFRecord").batch(10).map(parse)
+    history = make_model().fit(ds, callbacks=[PipeModeMetrics("training")], verbose=0).history
+    assert history["training_records_per_second"][0] > 0
+    assert history["training_epochs"] == [1]
+
+
+def test_what_is_no_dataset_is_not_read(serve):
+    with serve({"training": [RECORDS]}) as job:
+        distributed = tf.distribute.MirroredStrategy(["CPU:0"]).experimental_distribute_dataset(
+            make().batch(10)
+        )
+        for datasets in distributed, [distributed], iter([make()]), 1, ["training", None]:
+            with pytest.raises(TypeError, match="pass the one that it was made of"):
+                PipeModeMetrics(datasets)
+        assert job.state() is None
+
+
+@pytest.mark.parametrize("warn_after", [0, -1.0, float("nan")])
+def test_warn_after(job, warn_after):
+    with pytest.raises(ValueError, match="warn_after must be more than 0 seconds, or None, not"):
+        PipeModeMetrics("training", warn_after=warn_after)
 
 
 def test_channels_by_name(serve):
