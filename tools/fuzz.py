@@ -188,7 +188,7 @@ def show_coverage(targets: list[str], keep: Path | None) -> None:
     )
     objects = [argument for program in programs[1:] for argument in ("-object", program)]
     report = [llvm_tool("llvm-cov"), "report", f"-instr-profile={merged}", programs[0], *objects]
-    sources = ("base", "io", "format", "writer", "channel")
+    sources = ("base", "io", "format", "writer", "channel", "example")
     subprocess.run([*report, *(ROOT / "cpp" / "core" / layer for layer in sources)], check=True)
 
 

@@ -318,6 +318,74 @@ def channel_name_seeds() -> Iterator[tuple[str, bytes]]:
     yield "not_ascii", "tr\N{LATIN SMALL LETTER A WITH DIAERESIS}in".encode()
 
 
+def varint(value: int) -> bytes:
+    """Encodes a number as protobuf does."""
+    out = bytearray()
+    while value >= 0x80:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def field(number: int, content: bytes) -> bytes:
+    """Makes a protobuf field that has its size in front."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def entry(name: bytes, feature: bytes) -> bytes:
+    """Makes one feature of an Example."""
+    return field(1, field(1, name) + field(2, feature))
+
+
+def example_seeds() -> Iterator[tuple[str, bytes]]:
+    """Seeds of example_fuzzer."""
+    floats = entry(b"f", field(2, field(1, struct.pack("<2f", 0.5, -1))))
+    number = entry(b"i", field(3, field(1, varint(300))))
+    strings = entry(b"b", field(1, field(1, b"one") + field(1, b"")))
+    nameless = field(1, field(2, field(3, field(1, varint((1 << 64) - 1) + b"\0"))))
+    stranger = entry(b"stranger", field(1, field(1, b"?")))
+    unknown = b"\x48\x01" + field(10, b"?") + b"\x5d1234" + b"\x6112345678"
+
+    def two(first: bytes, second: bytes) -> bytes:
+        return bytes([len(first)]) + first + second
+
+    whole = field(1, floats + number + strings + nameless)
+    yield "empty", b""
+    yield "one", two(b"", whole)
+    yield "alike", two(whole, whole)
+    yield "another_order", two(whole, field(1, stranger + nameless + number + strings + floats))
+    yield "only_what_is_required", two(field(1, number), field(1, stranger + number))
+    yield "required_is_missing", two(b"", field(1, floats))
+    yield "without_a_list", two(field(1, number + entry(b"f", b"")), b"")
+    yield "twice", two(whole + whole, field(1, number + number))
+    yield "unknown_fields", two(unknown + whole + unknown, field(1, unknown + number + unknown))
+    yield (
+        "unknown_in_feature",
+        two(field(1, entry(b"i", unknown + field(3, unknown + b"\x08\x05") + unknown)), b""),
+    )
+    yield (
+        "unknown_in_strings",
+        two(field(1, number + entry(b"b", field(1, unknown + field(1, b"") * 2))), b""),
+    )
+    yield "single_floats", two(field(1, number + entry(b"f", field(2, b"\x0d1234\x0d5678"))), b"")
+    yield (
+        "value_first",
+        two(field(1, field(1, field(2, field(3, b"\x08\x05")) + unknown + field(1, b"i"))), b""),
+    )
+    yield (
+        "in_pieces",
+        two(field(1, number + field(1, field(2, field(3, b"\x08\x05")) * 2)), field(1, number)),
+    )
+    yield "another_type", two(field(1, entry(b"i", field(2, b""))), whole)
+    yield "too_many", two(field(1, entry(b"i", field(3, field(1, b"12")))), whole)
+    yield "odd_floats", two(field(1, number + entry(b"f", field(2, field(1, b"123")))), whole)
+    yield "cut", two(whole[:-1], whole[:5])
+    yield "long_varint", two(field(1, entry(b"i", field(3, b"\x08" + b"\xff" * 9 + b"\x7f"))), b"")
+    yield "endless_varint", two(field(1, entry(b"i", field(3, b"\x08" + b"\xff" * 11))), b"")
+    yield "group", two(b"\x0b\x0c" + whole, whole)
+    yield "field_zero", two(b"\x02\x00" + whole, whole)
+
+
 SEEDS = {
     "tfrecord_fuzzer": tfrecord_seeds,
     "recordio_fuzzer": recordio_seeds,
@@ -326,6 +394,7 @@ SEEDS = {
     "stream_fuzzer": stream_seeds,
     "state_file_fuzzer": state_file_seeds,
     "channel_name_fuzzer": channel_name_seeds,
+    "example_fuzzer": example_seeds,
 }
 
 

@@ -10,6 +10,8 @@
 ``RecordReader``, ``ChannelReader`` and the writers read and write the same records without
 TensorFlow; ``sagemaker_tensorflow.testing`` serves channels through real FIFOs on one machine.
 
+``parse_example`` is ``tf.io.parse_example`` in a fraction of the time.
+
 ``mkldnn`` switches TensorFlow's oneDNN off and on.
 
 Importing the package is cheap: TensorFlow and the compiled parts are loaded by the names that need
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from sagemaker_tensorflow.exceptions import OpLibraryError, PipeModeDatasetException
     from sagemaker_tensorflow.keras_checkpoint import PipeModeCheckpoint
     from sagemaker_tensorflow.keras_metrics import PipeModeMetrics
+    from sagemaker_tensorflow.parsing import parse_example
     from sagemaker_tensorflow.pipemode import PipeModeDataset, load_op
     from sagemaker_tensorflow.records import (
         ChannelReader,
@@ -58,6 +61,7 @@ _MODULE_OF = {
     "channel_stats": "stats",
     "encode": "records",
     "load_op": "pipemode",
+    "parse_example": "parsing",
 }
 
 __all__ = [
@@ -77,6 +81,7 @@ __all__ = [
     "encode",
     "load_op",
     "mkldnn",
+    "parse_example",
 ]
 
 mkldnn.apply_environment()

@@ -188,7 +188,14 @@ _PARSE = ThroughputCase(
     1024,
     (
         Contender(
-            "batch", "PipeModeDataset.batch.map", "pipemode", "parse", reference="file-batch"
+            "batch",
+            "PipeModeDataset.batch, our parse_example",
+            "pipemode",
+            "parse-ours",
+            reference="file-batch",
+        ),
+        Contender(
+            "batch-tf", "PipeModeDataset.batch.map", "pipemode", "parse", reference="file-batch"
         ),
         Contender("record", "PipeModeDataset.map.batch", "pipemode", "parse-single"),
         Contender("file-batch", "TFRecordDataset(file).batch.map", "file", "parse"),
@@ -274,6 +281,7 @@ _PREFETCH = ThroughputCase(
     tuple(
         Contender(pipeline, label, "pipemode", pipeline, consumer="train")
         for pipeline, label in (
+            ("parse-ours", "map(our parse_example, AUTOTUNE).prefetch"),
             ("parse-serial", "map(parse)"),
             ("parse-parallel", "map(parse, AUTOTUNE)"),
             ("parse-serial-prefetch", "map(parse).prefetch"),

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sagemaker_tensorflow import PipeModeDataset
+from sagemaker_tensorflow import PipeModeDataset, parse_example
 from sagemaker_tensorflow._benchmark import raw_readers
 from sagemaker_tensorflow._benchmark.cases import Contender
 from sagemaker_tensorflow._benchmark.stopwatch import Cost, cost
@@ -167,6 +167,7 @@ def _parse(
     parallel: bool = True,
     prefetch_records: bool = False,
     prefetch: bool = True,
+    parser: Callable[..., Any] = tf.io.parse_example,
 ) -> tf.data.Dataset:
     if batch:
         dataset = _batch(dataset, task)
@@ -174,7 +175,7 @@ def _parse(
         dataset = dataset.prefetch(_AUTOTUNE)
     features = _parser_features(task)
     dataset = dataset.map(
-        lambda records: tf.io.parse_example(records, features),
+        lambda records: parser(records, features),
         num_parallel_calls=_AUTOTUNE if parallel else None,
     )
     return dataset.prefetch(_AUTOTUNE) if prefetch else dataset
@@ -203,6 +204,7 @@ PIPELINES: dict[str, Callable[[tf.data.Dataset, Task], tf.data.Dataset]] = {
     "batch": _batch,
     "shuffle-batch": _shuffle_batch,
     "parse": _parse,
+    "parse-ours": functools.partial(_parse, parser=parse_example),
     "parse-batches": functools.partial(_parse, batch=False),
     "parse-single": _parse_single,
     "parse-serial": functools.partial(_parse, parallel=False, prefetch=False),

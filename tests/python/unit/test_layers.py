@@ -15,6 +15,7 @@ LAYERS = {
     "format": {"base", "io", "format"},
     "channel": {"base", "io", "format", "channel"},
     "writer": {"base", "io", "format", "writer"},
+    "example": {"base", "example"},
 }
 ISA_L_USERS = {"io/inflate_source.cc", "format/crc32c.cc"}
 

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The messages are described in writer/example_encoder.cc.
+#include "core/example/example_parser.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "core/base/byte_order.h"
+#include "core/base/error.h"
+#include "core/example/wire_reader.h"
+
+namespace pipemode {
+namespace {
+
+// More places than that are not remembered.
+constexpr size_t kMaxPlaces = 4096;
+
+constexpr uint32_t kFeatures = WireTag(1, WireType::kBytes);
+constexpr uint32_t kEntry = WireTag(1, WireType::kBytes);
+constexpr uint32_t kKey = WireTag(1, WireType::kBytes);
+constexpr uint32_t kValue = WireTag(2, WireType::kBytes);
+constexpr uint32_t kString = WireTag(1, WireType::kBytes);
+// The values of a list of numbers, and those that older writers put one by one.
+constexpr uint32_t kPacked = WireTag(1, WireType::kBytes);
+constexpr uint32_t kSingleFloat = WireTag(1, WireType::kFixed32);
+constexpr uint32_t kSingleInt64 = WireTag(1, WireType::kVarint);
+
+// The field of a Feature that has the list.
+constexpr uint32_t ListTag(FeatureType type) {
+  switch (type) {
+    case FeatureType::kBytes:
+      return WireTag(1, WireType::kBytes);
+    case FeatureType::kFloat:
+      return WireTag(2, WireType::kBytes);
+    case FeatureType::kInt64:
+      break;
+  }
+  return WireTag(3, WireType::kBytes);
+}
+
+const char* TypeName(uint64_t list_tag) {
+  switch (list_tag) {
+    case ListTag(FeatureType::kBytes):
+      return "bytes";
+    case ListTag(FeatureType::kFloat):
+      return "float";
+    default:
+      return "int64";
+  }
+}
+
+bool IsList(uint64_t tag) {
+  return tag >= ListTag(FeatureType::kBytes) && tag <= ListTag(FeatureType::kInt64) &&
+         (tag & 7) == static_cast<uint64_t>(WireType::kBytes);
+}
+
+float LoadFloat(const char* src) {
+  const uint32_t bits = LoadLittleEndian32(src);
+  float value;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+// Each of these appends the values of `list` to the `count` that are there, of which `out` has the
+// first `size`. Returns how many there are then.
+
+size_t AppendFloats(std::string_view list, float* out, size_t size, size_t count) {
+  for (WireReader fields(list); !fields.at_end();) {
+    const uint64_t tag = fields.ReadTag();
+    std::string_view values;
+    if (tag == kPacked) {
+      values = fields.ReadBytes();
+      if (values.size() % sizeof(float) != 0) WireReader::ThrowMalformed();
+    } else if (tag == kSingleFloat) {
+      values = fields.ReadFixed(sizeof(float));
+    } else {
+      fields.SkipValue(tag);
+    }
+    const size_t more = values.size() / sizeof(float);
+    const size_t wanted = std::min(more, size - std::min(size, count));
+    for (size_t i = 0; i < wanted; ++i) {
+      out[count + i] = LoadFloat(values.data() + i * sizeof(float));
+    }
+    count += more;
+  }
+  return count;
+}
+
+size_t AppendInt64s(std::string_view list, int64_t* out, size_t size, size_t count) {
+  for (WireReader fields(list); !fields.at_end();) {
+    const uint64_t tag = fields.ReadTag();
+    if (tag == kPacked) {
+      for (WireReader values(fields.ReadBytes()); !values.at_end(); ++count) {
+        const uint64_t value = values.ReadVarint();
+        if (count < size) out[count] = static_cast<int64_t>(value);
+      }
+    } else if (tag == kSingleInt64) {
+      const uint64_t value = fields.ReadVarint();
+      if (count < size) out[count] = static_cast<int64_t>(value);
+      ++count;
+    } else {
+      fields.SkipValue(tag);
+    }
+  }
+  return count;
+}
+
+[[noreturn]] void ThrowFeature(const std::string& name, const std::string& problem) {
+  throw InvalidArgumentError("feature '" + name + "' " + problem);
+}
+
+}  // namespace
+
+ExampleFeatures::ExampleFeatures(std::vector<FeatureSpec> specs) : specs_(std::move(specs)) {
+  for (size_t number = 0; number < specs_.size(); ++number) {
+    const FeatureSpec& spec = specs_[number];
+    if (spec.size == 0) ThrowFeature(spec.name, "has no values by its shape");
+    if (!numbers_.emplace(spec.name, number).second) ThrowFeature(spec.name, "is there twice");
+  }
+}
+
+size_t ExampleFeatures::Find(std::string_view name) const {
+  const auto found = numbers_.find(name);
+  return found == numbers_.end() ? kNone : found->second;
+}
+
+ExampleParser::ExampleParser(const ExampleFeatures* features, ExampleSink* sink)
+    : features_(*features), sink_(*sink) {
+  const std::vector<FeatureSpec>& specs = features_.specs();
+  for (size_t feature = 0; feature < specs.size(); ++feature) {
+    const FeatureType type = specs[feature].type;
+    floats_.push_back(type == FeatureType::kFloat ? sink_.Floats(feature) : nullptr);
+    int64s_.push_back(type == FeatureType::kInt64 ? sink_.Int64s(feature) : nullptr);
+  }
+  seen_in_.resize(specs.size());
+}
+
+void ExampleParser::Parse(std::string_view example, size_t row) {
+  row_ = row;
+  place_ = 0;
+  found_ = 0;
+  for (WireReader fields(example); !fields.at_end();) {
+    const uint64_t tag = fields.ReadTag();
+    if (tag == kFeatures) {
+      ParseFeatures(fields.ReadBytes());
+    } else {
+      fields.SkipValue(tag);
+    }
+  }
+  if (found_ < seen_in_.size()) Finish();
+}
+
+void ExampleParser::ParseFeatures(std::string_view features) {
+  for (WireReader fields(features); !fields.at_end();) {
+    const uint64_t tag = fields.ReadTag();
+    if (tag == kEntry) {
+      ParseEntry(fields.ReadBytes());
+    } else {
+      fields.SkipValue(tag);
+    }
+  }
+}
+
+void ExampleParser::ParseEntry(std::string_view entry) {
+  WireReader fields(entry);
+  std::string_view name;
+  std::string_view value;
+  if (fields.TryTag(kKey)) name = fields.ReadBytes();
+  if (fields.TryTag(kValue)) value = fields.ReadBytes();
+  // Whoever writes it in another way than all known writers is not worth a faster one.
+  std::string merged;
+  if (!fields.at_end()) {
+    for (fields = WireReader(entry); !fields.at_end();) {
+      const uint64_t tag = fields.ReadTag();
+      if (tag == kKey) {
+        name = fields.ReadBytes();
+      } else if (tag == kValue) {
+        // By protobuf's rules a message that comes in pieces is their concatenation.
+        merged.append(fields.ReadBytes());
+      } else {
+        fields.SkipValue(tag);
+      }
+    }
+    value = merged;
+  }
+  const size_t feature = Recognize(name);
+  if (feature != ExampleFeatures::kNone) ParseFeature(feature, value);
+}
+
+size_t ExampleParser::Recognize(std::string_view name) {
+  if (place_ == places_.size()) {
+    if (place_ == kMaxPlaces) return features_.Find(name);
+    places_.emplace_back();
+  }
+  Place& place = places_[place_++];
+  if (!place.is_known || place.name != name) {
+    place.name.assign(name);
+    place.feature = features_.Find(name);
+    place.is_known = true;
+  }
+  return place.feature;
+}
+
+void ExampleParser::ParseFeature(size_t feature, std::string_view bytes) {
+  const FeatureSpec& spec = features_.specs()[feature];
+  const uint32_t expected = ListTag(spec.type);
+  const size_t begin = row_ * spec.size;
+  size_t count = 0;
+  bool has_list = false;
+  for (WireReader fields(bytes); !fields.at_end();) {
+    const uint64_t tag = fields.ReadTag();
+    if (tag != expected) {
+      if (IsList(tag)) {
+        ThrowFeature(spec.name,
+                     std::string("holds ") + TypeName(tag) + " values, not " + TypeName(expected));
+      }
+      fields.SkipValue(tag);
+      continue;
+    }
+    has_list = true;
+    const std::string_view list = fields.ReadBytes();
+    switch (spec.type) {
+      case FeatureType::kFloat:
+        count = AppendFloats(list, floats_[feature] + begin, spec.size, count);
+        break;
+      case FeatureType::kInt64:
+        count = AppendInt64s(list, int64s_[feature] + begin, spec.size, count);
+        break;
+      case FeatureType::kBytes:
+        for (WireReader values(list); !values.at_end();) {
+          const uint64_t value_tag = values.ReadTag();
+          if (value_tag != kString) {
+            values.SkipValue(value_tag);
+            continue;
+          }
+          const std::string_view value = values.ReadBytes();
+          if (count < spec.size) sink_.PutBytes(feature, begin + count, value);
+          ++count;
+        }
+        break;
+    }
+  }
+  if (!has_list) return;
+  if (count != spec.size) {
+    ThrowFeature(spec.name,
+                 "holds " + std::to_string(count) + " values, not " + std::to_string(spec.size));
+  }
+  if (seen_in_[feature] != row_ + 1) {
+    seen_in_[feature] = row_ + 1;
+    ++found_;
+  }
+}
+
+void ExampleParser::Finish() {
+  for (size_t feature = 0; feature < seen_in_.size(); ++feature) {
+    if (seen_in_[feature] == row_ + 1) continue;
+    const FeatureSpec& spec = features_.specs()[feature];
+    if (spec.is_required) ThrowFeature(spec.name, "is missing and has no default value");
+    sink_.PutDefault(feature, row_);
+  }
+}
+
+}  // namespace pipemode

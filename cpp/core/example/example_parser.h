@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// The values of some features of serialized tf.train.Example messages, without protobuf.
+#ifndef PIPEMODE_CORE_EXAMPLE_EXAMPLE_PARSER_H_
+#define PIPEMODE_CORE_EXAMPLE_EXAMPLE_PARSER_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+namespace pipemode {
+
+enum class FeatureType { kBytes, kFloat, kInt64 };
+
+// A feature with the same number of values in every Example.
+struct FeatureSpec {
+  std::string name;
+  FeatureType type;
+  size_t size;       // number of values
+  bool is_required;  // or else it may be missing
+};
+
+// Where the values of a batch go. Those of feature f in row r begin at r * size of its array.
+class ExampleSink {
+ public:
+  virtual ~ExampleSink() = default;
+  virtual float* Floats(size_t feature) = 0;
+  virtual int64_t* Int64s(size_t feature) = 0;
+  virtual void PutBytes(size_t feature, size_t at, std::string_view value) = 0;
+  // For a feature that `row` does not have.
+  virtual void PutDefault(size_t feature, size_t row) = 0;
+};
+
+// What is asked for. Does not change, and may be shared by threads.
+class ExampleFeatures {
+ public:
+  // Throws InvalidArgumentError if two have one name or one has no values.
+  explicit ExampleFeatures(std::vector<FeatureSpec> specs);
+  ExampleFeatures(const ExampleFeatures&) = delete;
+  ExampleFeatures& operator=(const ExampleFeatures&) = delete;
+
+  static constexpr size_t kNone = SIZE_MAX;
+
+  const std::vector<FeatureSpec>& specs() const noexcept { return specs_; }
+  // The number of the feature called `name`; kNone if that is not asked for.
+  size_t Find(std::string_view name) const;
+
+ private:
+  const std::vector<FeatureSpec> specs_;
+  std::unordered_map<std::string_view, size_t> numbers_;  // the names are those in `specs_`
+};
+
+// Parses the Examples of one batch. Not safe for use by two threads at once.
+//
+// Examples of one source mostly have the same features in the same order, so each feature is first
+// taken for the one that stood in its place in the Example before: that costs a comparison in place
+// of a search.
+//
+// What is not asked for is passed over unseen, known or not. A feature that occurs several times,
+// as in Examples that were concatenated, has the values of the last time; one without a list counts
+// as missing.
+class ExampleParser {
+ public:
+  // Both must outlive the parser.
+  ExampleParser(const ExampleFeatures* features, ExampleSink* sink);
+
+  // Writes the values of `example` as row `row`. Throws InvalidArgumentError that names the feature
+  // if one is missing, of another type, or has another number of values; or if `example` is no
+  // serialized Example. Part of the row may be written then.
+  void Parse(std::string_view example, size_t row);
+
+ private:
+  // What stood at one place of the Example before.
+  struct Place {
+    std::string name;
+    size_t feature = ExampleFeatures::kNone;
+    bool is_known = false;
+  };
+
+  void ParseFeatures(std::string_view features);
+  void ParseEntry(std::string_view entry);
+  size_t Recognize(std::string_view name);
+  void ParseFeature(size_t feature, std::string_view bytes);
+  void Finish();
+
+  const ExampleFeatures& features_;
+  ExampleSink& sink_;
+  // Where the lists of numbers go; null for bytes.
+  std::vector<float*> floats_;
+  std::vector<int64_t*> int64s_;
+  std::vector<Place> places_;
+  size_t place_ = 0;  // how many features of this Example came so far
+  size_t row_ = 0;
+  std::vector<size_t> seen_in_;  // by feature: one more than the last row that has it
+  size_t found_ = 0;             // how many features this Example has, of those asked for
+};
+
+}  // namespace pipemode
+
+#endif  // PIPEMODE_CORE_EXAMPLE_EXAMPLE_PARSER_H_

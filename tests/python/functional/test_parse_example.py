@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``parse_example``, held against ``tf.io.parse_example``."""
+
+import random
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sagemaker_tensorflow import PipeModeDataset, parse_example
+
+DTYPES = {"bytes": tf.string, "float": tf.float32, "int64": tf.int64}
+VALUES = {
+    "bytes": st.binary(max_size=30),
+    "float": st.floats(width=32, allow_nan=False),
+    "int64": st.integers(-(1 << 63), (1 << 63) - 1),
+}
+FEATURES = {
+    "label": tf.io.FixedLenFeature([], tf.int64),
+    "weight": tf.io.FixedLenFeature([2], tf.float32, default_value=[0.5, 1.5]),
+    "image": tf.io.FixedLenFeature([1, 2], tf.string, default_value=[["none", ""]]),
+}
+
+
+def make_example(features):
+    """Serializes features, from names to pairs of a kind and a list of values."""
+    example = tf.train.Example()
+    for name, (kind, values) in features.items():
+        getattr(example.features.feature[name], f"{kind}_list").value.extend(values)
+    return example.SerializeToString()
+
+
+def outcome(parse, serialized, features):
+    """What ``parse`` makes of it: the tensors as arrays, or the type of its error."""
+    try:
+        parsed = parse(serialized, features)
+    except tf.errors.OpError as error:
+        return type(error)
+    except UnicodeDecodeError:  # of TensorFlow's message, which quotes the Example
+        return tf.errors.InvalidArgumentError
+    return {key: np.asarray(value.numpy()) for key, value in parsed.items()}
+
+
+def assert_same(serialized, features):
+    expected = outcome(tf.io.parse_example, serialized, features)
+    found = outcome(parse_example, serialized, features)
+    if isinstance(expected, type) or isinstance(found, type):
+        assert found is expected
+        return
+    assert found.keys() == expected.keys()
+    for key, value in expected.items():
+        assert found[key].dtype == value.dtype
+        np.testing.assert_array_equal(found[key], value)
+
+
+@st.composite
+def specs_and_examples(draw):
+    """Features to parse, and Examples that have them, mostly."""
+    names = draw(st.lists(st.text(max_size=9), min_size=1, max_size=6, unique=True))
+    specs, kinds = {}, {}
+    for name in names:
+        kind = kinds[name] = draw(st.sampled_from(sorted(DTYPES)))
+        shape = draw(st.sampled_from([[], [1], [3], [2, 2]]))
+        values = VALUES[kind]
+        default = draw(st.none() | st.lists(values, min_size=12, max_size=12))
+        if default is not None:
+            default = np.array(default[: int(np.prod(shape))], dtype=object).reshape(shape).tolist()
+        specs[name] = tf.io.FixedLenFeature(shape, DTYPES[kind], default)
+    examples = []
+    for _ in range(draw(st.integers(0, 4))):
+        features = {}
+        for name in draw(st.permutations([*names, "stranger"])):
+            fate = draw(st.integers(0, 19))
+            if fate == 0:
+                continue
+            kind = kinds.get(name, "bytes") if fate > 1 else draw(st.sampled_from(sorted(DTYPES)))
+            size = int(np.prod(specs[name].shape)) if name in specs else 3
+            size = size if fate > 2 else draw(st.integers(0, 5))
+            values = draw(st.lists(VALUES[kind], min_size=size, max_size=size))
+            features[name] = (kind, values)
+        examples.append(make_example(features))
+    return specs, examples
+
+
+@settings(deadline=None, max_examples=60)
+@given(specs_and_examples())
+def test_results_and_errors_are_tensorflows(specs_and_examples):
+    specs, examples = specs_and_examples
+    assert_same(tf.constant(examples, tf.string), specs)
+    for example in examples:
+        assert_same(tf.constant(example), specs)
+
+
+@settings(deadline=None)
+@given(specs_and_examples(), st.randoms(use_true_random=False))
+def test_damage_is_refused_or_read_as_tensorflow_reads_it(specs_and_examples, chance):
+    specs, examples = specs_and_examples
+    for example in examples:
+        damaged = bytearray(example)
+        for _ in range(min(len(damaged), 2)):
+            damaged[chance.randrange(len(damaged))] = chance.randrange(256)
+        damaged = bytes(damaged[: chance.randint(0, len(damaged))])
+        expected = outcome(tf.io.parse_example, tf.constant([damaged]), specs)
+        found = outcome(parse_example, tf.constant([damaged]), specs)
+        # TensorFlow refuses encodings that protobuf allows and nobody writes.
+        if isinstance(found, type) or isinstance(expected, type):
+            assert found is tf.errors.InvalidArgumentError or isinstance(expected, type)
+            continue
+        for key, value in expected.items():
+            np.testing.assert_array_equal(found[key], value)
+
+
+def test_concatenated_examples_are_merged():
+    example = make_example({"label": ("int64", [1])}) + make_example({"label": ("int64", [2])})
+    assert_same(tf.constant([example]), FEATURES)
+    assert parse_example([example], FEATURES)["label"].numpy() == [2]
+
+
+def test_features_of_other_kinds():
+    features = {
+        **FEATURES,
+        "words": tf.io.VarLenFeature(tf.string),
+        "ragged": tf.io.RaggedFeature(tf.int64),
+        "sequence": tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True),
+    }
+    chance = random.Random(1)
+    examples = [
+        make_example(
+            {
+                "label": ("int64", [number]),
+                "words": ("bytes", [b"w"] * chance.randrange(4)),
+                "ragged": ("int64", range(chance.randrange(4))),
+                "sequence": ("float", range(chance.randrange(4))),
+            }
+        )
+        for number in range(20)
+    ]
+    expected = tf.io.parse_example(examples, features)
+    found = parse_example(examples, features)
+    assert list(found) == sorted(features)
+    for key, value in expected.items():
+        if isinstance(value, tf.SparseTensor):
+            value, found[key] = tf.sparse.to_dense(value), tf.sparse.to_dense(found[key])
+        if isinstance(value, tf.RaggedTensor):
+            value, found[key] = value.to_tensor(), found[key].to_tensor()
+        np.testing.assert_array_equal(found[key], value)
+
+
+def test_static_shapes():
+    def shapes(spec):
+        function = tf.function(lambda serialized: parse_example(serialized, FEATURES))
+        outputs = function.get_concrete_function(spec).structured_outputs
+        return {key: value.shape.as_list() for key, value in outputs.items()}
+
+    assert shapes(tf.TensorSpec([None], tf.string)) == {
+        "image": [None, 1, 2],
+        "label": [None],
+        "weight": [None, 2],
+    }
+    assert shapes(tf.TensorSpec([], tf.string)) == {"image": [1, 2], "label": [], "weight": [2]}
+
+
+@pytest.mark.parametrize(
+    ("example", "message"),
+    [
+        ({}, "example 1: feature 'label' is missing and has no default value"),
+        ({"label": ("float", [1])}, "example 1: feature 'label' holds float values, not int64"),
+        ({"label": ("int64", [1, 2])}, "example 1: feature 'label' holds 2 values, not 1"),
+        (b"text", "example 1: not a serialized tf.train.Example"),
+    ],
+)
+def test_messages(example, message):
+    good = make_example({"label": ("int64", [1])})
+    bad = example if isinstance(example, bytes) else make_example(example)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        parse_example([good, bad], FEATURES)
+
+
+def test_arguments():
+    with pytest.raises(ValueError, match="features"):
+        parse_example(["x"], {})
+    with pytest.raises(ValueError, match="shape"):
+        parse_example(["x"], {"a": tf.io.FixedLenFeature([2], tf.int64, default_value=[1, 2, 3])})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="int32"):
+        parse_example(["x"], {"a": tf.io.FixedLenFeature([], tf.int32)})
+    with pytest.raises(tf.errors.InvalidArgumentError, match="Name: one"):
+        parse_example([make_example({})], FEATURES, ["one"])
+
+
+def test_in_a_pipeline(serve):
+    examples = [
+        make_example({"label": ("int64", [number]), "weight": ("float", [number, -number])})
+        for number in range(1000)
+    ]
+    with serve({"training": [examples]}):
+        ds = PipeModeDataset("training", "TFRecord").batch(64)
+        ds = ds.map(lambda records: parse_example(records, FEATURES), num_parallel_calls=2)
+        batches = list(ds.as_numpy_iterator())
+    assert np.concatenate([batch["label"] for batch in batches]).tolist() == list(range(1000))
+    assert np.concatenate([batch["weight"] for batch in batches])[7].tolist() == [7, -7]
+    assert set(np.concatenate([batch["image"] for batch in batches]).ravel()) == {b"none", b""}
