@@ -45,6 +45,7 @@ _CLUSTER_HYPERPARAMETERS = (
     "sagemaker_torch_distributed_enabled",
 )
 _INFO = 20
+_DRIVER_SECONDS = 60.0
 
 
 def arguments(hyperparameters: Mapping[str, str]) -> list[str]:
@@ -220,9 +221,16 @@ def _gpus() -> int:
     program = shutil.which("nvidia-smi")
     if program is None:
         return 0
-    listed = subprocess.run(  # noqa: S603
-        [program, "--list-gpus"], capture_output=True, text=True, check=False, timeout=60
-    )
+    try:
+        listed = subprocess.run(  # noqa: S603
+            [program, "--list-gpus"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_DRIVER_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired):  # a driver that hangs is as good as none
+        return 0
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 

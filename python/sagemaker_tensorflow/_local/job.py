@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import json
 import os
 import secrets
 from pathlib import Path
@@ -72,7 +73,7 @@ class Job:
         source: The source directory, an archive (``.tar.gz``) of it, or the script alone.
         hosts: The hosts; their names are sorted.
         channels: The channels, in the request's order.
-        hyperparameters: All of them, also the platform's, as in the request.
+        hyperparameters: All of them, also the platform's, as in the request, and the job's name.
         environment: Variables for the script.
         cluster: How the hosts' scripts are to find each other.
         processes_per_host: For MPI.
@@ -130,7 +131,7 @@ def from_request(request: Any, folder: Path) -> Job:
         RequestError: If it cannot be run; it names each field that is wrong.
     """
     requests.validate(request)
-    hyperparameters: dict[str, str] = request.get("HyperParameters", {})
+    hyperparameters: dict[str, str] = dict(request.get("HyperParameters", {}))
     problems: list[str] = []
     source = _source(hyperparameters, folder, problems)
     channels = _channels(request, folder, problems)
@@ -143,10 +144,15 @@ def from_request(request: Any, folder: Path) -> Job:
     output = request.get("OutputDataConfig", {})
     checkpoints = request.get("CheckpointConfig", {})
     checkpoint_uri = checkpoints.get("S3Uri", "")
+    program = requests.decoded(hyperparameters[requests.PROGRAM])
+    name = request.get("TrainingJobName")
+    if not name:
+        name = new_name(program)
+        hyperparameters.setdefault(requests.JOB_NAME, json.dumps(name))
     return Job(
-        name=request.get("TrainingJobName") or new_name(),
+        name=name,
         request=request,
-        program=requests.decoded(hyperparameters[requests.PROGRAM]),
+        program=program,
         source=source,
         hosts=_hosts(request.get("ResourceConfig", {})),
         channels=tuple(channels),
@@ -166,7 +172,7 @@ def from_request(request: Any, folder: Path) -> Job:
     )
 
 
-def new_name(program: str = "pipemode") -> str:
+def new_name(program: str) -> str:
     """Returns a name that no other job has, as the SageMaker SDK makes them."""
     stem = "".join(c if c.isascii() and c.isalnum() else "-" for c in Path(program).stem).strip("-")
     time = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d-%H-%M-%S")

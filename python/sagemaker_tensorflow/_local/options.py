@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import glob
 import json
 import os
 import re
@@ -55,7 +56,7 @@ def apply(options: Options, request: Request | None) -> Request:
         RequestError: If an option makes no sense. Not everything is looked at: see ``validate``.
     """
     problems: list[str] = []
-    result: Request = _new(options) if request is None else copy.deepcopy(request)
+    result: Request = _new() if request is None else copy.deepcopy(request)
     if options.script is not None:
         _set_script(result, options.script, options.source_dir, problems)
     elif options.source_dir is not None:
@@ -68,6 +69,12 @@ def apply(options: Options, request: Request | None) -> Request:
     for text in options.environment:
         name, value = _pair("--env", text, problems)
         _section(result, "Environment")[name] = value
+    names = [text.partition("=")[0] for text in options.channels]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        problems.append(
+            f"--channel {name}: named {names.count(name)} times, and it has one URI: a folder, a "
+            "glob, a prefix or a manifest stands for several files"
+        )
     for text in options.channels:
         _set_channel(result, text, problems)
     if options.instance_count is not None:
@@ -82,23 +89,22 @@ def apply(options: Options, request: Request | None) -> Request:
         _section(result, "StoppingCondition")["MaxRuntimeInSeconds"] = options.max_run
     if options.job_name is not None:
         result["TrainingJobName"] = options.job_name
+        _section(result, "HyperParameters")[requests.JOB_NAME] = json.dumps(options.job_name)
     if problems:
         raise RequestError(problems)
     return result
 
 
-def _new(options: Options) -> Request:
-    """Returns a request as the SDK makes it, with what goes for every job."""
-    name = options.job_name or jobs.new_name(options.script.name if options.script else "job")
-    hyperparameters = {
-        "sagemaker_container_log_level": _INFO,
-        "sagemaker_job_name": json.dumps(name),
-    }
+def _new() -> Request:
+    """Returns a request as the SDK makes it, with what goes for every job.
+
+    It has no name, so that it can be run again: each run gets its own.
+    """
+    hyperparameters = {"sagemaker_container_log_level": _INFO}
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region:
         hyperparameters["sagemaker_region"] = json.dumps(region)
     return {
-        "TrainingJobName": name,
         "AlgorithmSpecification": {"TrainingInputMode": "Pipe"},
         "HyperParameters": hyperparameters,
         "InputDataConfig": [],
@@ -138,6 +144,9 @@ def _set_channel(result: Request, text: str, problems: list[str]) -> None:
         near = difflib.get_close_matches(key, _CHANNEL_KEYS, n=1)
         if near:
             problems.append(f"--channel {name}: no setting '{key}': did you mean {near[0]}?")
+        elif _is_no_uri(uri):
+            known = ", ".join(_CHANNEL_KEYS)
+            problems.append(f"--channel {name}: no setting '{key}'; there are {known}")
     if "attributes" in said:
         said.setdefault("type", "AugmentedManifestFile")
         said.setdefault("wrapper", "RecordIO")
@@ -156,6 +165,14 @@ def _set_channel(result: Request, text: str, problems: list[str]) -> None:
             place[field] = int(value)
     channels = [one for one in result.get("InputDataConfig", []) if one.get("ChannelName") != name]
     result["InputDataConfig"] = [*channels, channel]
+
+
+def _is_no_uri(text: str) -> bool:
+    """Whether ``text`` names nothing of this machine up to its end, but does up to a comma."""
+    if _SCHEME.match(text):
+        return False
+    path, shorter = (jobs.path_of(one, Path.cwd()) for one in (text, text.partition(",")[0]))
+    return shorter.exists() and not path.exists() and not glob.has_magic(text)
 
 
 def _pair(option: str, text: str, problems: list[str]) -> tuple[str, str]:

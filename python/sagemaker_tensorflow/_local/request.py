@@ -36,6 +36,7 @@ from sagemaker_tensorflow._local.fields import (
 Request = dict[str, Any]
 
 DEFAULT_GROUP = "homogeneousCluster"
+JOB_NAME = "sagemaker_job_name"
 PROGRAM = "sagemaker_program"
 SUBMIT_DIRECTORY = "sagemaker_submit_directory"
 
@@ -206,7 +207,7 @@ def load(path: Path) -> Request:
         RequestError: If the file cannot be read, or holds no JSON object.
     """
     try:
-        request = json.loads(path.read_text(encoding="utf-8"))
+        request = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise RequestError([f"cannot read '{path}': {error.strerror}"]) from None
     except (ValueError, RecursionError) as error:

@@ -3,14 +3,15 @@
 
 import copy
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from sagemaker_tensorflow._local import environment, options, request
 from sagemaker_tensorflow._local import job as jobs
-from sagemaker_tensorflow._local import options, request
 from sagemaker_tensorflow._local.options import Options
 from sagemaker_tensorflow._local.request import RequestError
 
@@ -296,6 +297,59 @@ def test_attributes_option(folder):
     assert channel.attribute_names == ("image-ref", "label")
     assert channel.data_type == "AugmentedManifestFile"
     assert channel.shuffle_seed == 1
+
+
+@pytest.mark.parametrize(
+    ("channels", "problem"),
+    [
+        (["a=/tmp", "b=/tmp", "a=/"], "--channel a: named 2 times"),
+        (["a={folder},foo=bar"], "--channel a: no setting 'foo'; there are attributes, compr"),
+        (["a={folder},mdoe=File"], "--channel a: no setting 'mdoe': did you mean mode?"),
+    ],
+)
+def test_bad_channel_options(folder, channels, problem):
+    said = Options(channels=[text.format(folder=folder) for text in channels])
+    with pytest.raises(RequestError) as caught:
+        options.apply(said, VALID)
+    assert caught.value.problems[0].startswith(problem)
+
+
+def test_a_comma_in_a_path(tmp_path):
+    (tmp_path / "a,b=c").mkdir()
+    (tmp_path / "a").mkdir()
+    result = options.apply(Options(channels=[f"x={tmp_path}/a,b=c"]), VALID)
+    source = result["InputDataConfig"][-1]["DataSource"]["S3DataSource"]
+    assert source["S3Uri"] == f"file://{tmp_path}/a,b=c"
+
+
+def test_a_name_reaches_the_script(folder):
+    named = copy.deepcopy(VALID)
+    named["HyperParameters"]["sagemaker_job_name"] = '"a-job"'
+    job = jobs.from_request(options.apply(Options(job_name="second"), named), folder)
+    assert (job.name, job.hyperparameters["sagemaker_job_name"]) == ("second", '"second"')
+
+
+def test_a_request_without_a_name_gets_a_new_one_each_time(folder):
+    request = options.apply(Options(script=folder / "src" / "train.py"), None)
+    first, second = (jobs.from_request(request, folder) for _ in range(2))
+    assert re.fullmatch(r"train-[0-9-]{19}-[0-9a-f]{4}", first.name)
+    assert first.name != second.name
+    assert first.hyperparameters["sagemaker_job_name"] == f'"{first.name}"'
+
+
+def test_a_byte_order_mark(tmp_path):
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(VALID), encoding="utf-8-sig")
+    assert request.load(path) == VALID
+
+
+def test_a_driver_that_hangs(tmp_path, monkeypatch):
+    program = tmp_path / "nvidia-smi"
+    program.write_text("#!/bin/sh\nexec sleep 1000\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(environment, "_DRIVER_SECONDS", 0.1)
+    assert environment._gpus.__wrapped__() == 0
 
 
 def test_options_change_a_request(folder):
