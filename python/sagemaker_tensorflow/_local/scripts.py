@@ -119,20 +119,35 @@ class Scripts:
         ranks = {"processes_per_host": self._job.processes_per_host, "hosts": hosts}
         file.write_text(json.dumps(ranks), encoding="ascii")
         command = cluster.mpi_command(self._job, file)
-        return self._start_script(command, self._environments[0], self._layouts[0].code_dir)
+        return self._start_script(
+            command, self._environments[0], self._layouts[0].code_dir, remove=[Path(folder)]
+        )
 
-    def _start_script(self, command: list[str], variables: dict[str, str], cwd: Path) -> Script:
+    def _start_script(
+        self,
+        command: list[str],
+        variables: dict[str, str],
+        cwd: Path,
+        *,
+        remove: Sequence[Path] = (),
+    ) -> Script:
         self._folder.begin_results()
-        return self._stack.enter_context(self._start(command, variables, cwd))
+        return self._stack.enter_context(self._start(command, variables, cwd, remove))
 
-    def _start(self, command: list[str], variables: dict[str, str], cwd: Path) -> Script:
+    def _start(
+        self,
+        command: list[str],
+        variables: dict[str, str],
+        cwd: Path,
+        remove: Sequence[Path] = (),
+    ) -> Script:
         kept = self._folder.kept
         return Script(
             command,
             variables,
             cwd,
             output=self._observer.output,
-            remove=[] if kept else [self._folder.path],
+            remove=[*remove, *([] if kept else [self._folder.path])],
             fifos_in=[folders.data_dir for folders in self._layouts] if kept else [],
         )
 

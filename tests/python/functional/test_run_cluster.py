@@ -2,7 +2,9 @@
 """``pipemode run`` with hosts that work together, and beside SageMaker's own toolkit."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -67,6 +69,25 @@ def test_mpi_that_fails(tmp_path):
     script = write_script(tmp_path, "sys.exit(3)")
     with Command(tmp_path, script, "-psagemaker_mpi_enabled=true") as command:
         assert command.finish().status == 3
+
+
+def test_mpi_with_a_host_that_is_killed(tmp_path):
+    """The variables of the ranks, which may hold secrets, are in no file that stays."""
+    mpirun = tmp_path / "mpirun"
+    mpirun.write_text(f"#!/bin/sh\ntouch {tmp_path}/runs; exec sleep 1000\n")
+    mpirun.chmod(0o755)
+    script = write_script(tmp_path, "")
+    with Command(
+        tmp_path,
+        script,
+        "-psagemaker_mpi_enabled=true",
+        env={"PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]])},
+    ) as command:
+        command.wait_for_file("runs")
+        [ranks] = command.tmp.glob("pipemode-mpi-*/ranks.json")
+        assert ranks.parent.stat().st_mode & 0o777 == 0o700
+        command.send(signal.SIGKILL)
+        command.finish()
 
 
 @pytest.mark.slow
