@@ -3,13 +3,48 @@
 
 from __future__ import annotations
 
+import secrets
 import shutil
+import subprocess
 import tempfile
 from pathlib import Path
 
 from sagemaker_tensorflow._local.interrupts import StopSignals
 from sagemaker_tensorflow._local.job import Host, Job
 from sagemaker_tensorflow._local.settings import JobError
+
+
+def check(given: Path) -> None:
+    """Finds out whether ``given`` is a folder that nobody has used, or could be made one.
+
+    Raises:
+        JobError: If not.
+    """
+    path = given.absolute()
+    try:
+        empty = not path.exists() or next(path.iterdir(), None) is None
+    except OSError as error:
+        raise JobError(f"cannot use the base folder '{path}': {error.strerror}") from None
+    if not empty:
+        raise JobError(
+            f"the base folder '{path}' is not empty: each job needs a fresh one, or epochs of the "
+            "one before would count; remove it, or name another"
+        )
+
+
+def _guard(path: Path) -> subprocess.Popen[bytes]:
+    """Starts a process that removes ``path`` if this one ends without a word to it.
+
+    From its start on a script has its keeper for that; this is for what comes before.
+    """
+    program = "trap '' HUP INT TERM; read -r _ || rm -rf -- \"$1\""
+    return subprocess.Popen(  # noqa: S603
+        ["/bin/sh", "-c", program, "sh", str(path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
 
 
 class JobFolder:
@@ -34,28 +69,28 @@ class JobFolder:
         self.path = Path()
         self._given = given
         self.holds_results = False
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> JobFolder:
         if self._given is None:
-            self.path = Path(tempfile.mkdtemp(prefix="pipemode-job-"))
+            self.path = Path(tempfile.gettempdir(), f"pipemode-job-{secrets.token_hex(8)}")
+            self._guard = _guard(self.path)
+            self.path.mkdir(mode=0o700)
             return self
         self.path = self._given.absolute()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            empty = next(self.path.iterdir(), None) is None
         except OSError as error:
             raise JobError(f"cannot use the base folder '{self.path}': {error.strerror}") from None
-        if not empty:
-            raise JobError(
-                f"the base folder '{self.path}' is not empty: each job needs a fresh one, or "
-                "epochs of the one before would count; remove it, or name another"
-            )
+        check(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self.kept and not self.holds_results:
-            with self._signals.collected():
+        with self._signals.collected():
+            if not self.kept and not self.holds_results:
                 shutil.rmtree(self.path, ignore_errors=True)
+            if self._guard is not None:
+                self._guard.communicate(b"\n")
 
     def of_host(self, host: Host, job: Job) -> Path:
         """Returns a host's folder, in place of ``/opt/ml``."""
