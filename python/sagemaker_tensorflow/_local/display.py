@@ -55,17 +55,23 @@ class PlainDisplay:
     def show(self, seconds: float, rows: Sequence[Row]) -> None:
         """Prints how far the channels are, every ten seconds."""
         now = Sample(seconds, rows)
-        before = self._before = self._before or now
+        if self._before is None or seconds < self._before.seconds:  # or the script begins now
+            self._before, self._next = now, _LINE_SECONDS
+        before = self._before
         if seconds < self._next:
             return
         for index, row in enumerate(rows):
-            if row.channel.mode != "Pipe":
+            if row.channel.mode != "Pipe" and not progress_text.is_filling(row):
                 continue
-            rate = progress_text.rate(before, now, index)
+            rate = progress_text.rate_text(progress_text.rate(before, now, index))
+            count = progress_text.size(row.progress.bytes_written)
+            if row.channel.mode == "Pipe":
+                what = f"epoch {row.progress.epoch}, {count} sent"
+            else:
+                what = " ".join(filter(None, [count, progress_text.share(row)]))
             self.say(
-                f"{progress_text.duration(seconds)}  {progress_text.label(row, rows)}: epoch "
-                f"{row.progress.epoch}, {progress_text.size(row.progress.bytes_written)} sent, "
-                f"{progress_text.rate_text(rate)}, {progress_text.state(row)}"
+                f"{progress_text.duration(seconds)}  {progress_text.label(row, rows)}: {what}, "
+                f"{rate}, {progress_text.state(row)}"
             )
         self._before = now
         self._next = seconds + _LINE_SECONDS
@@ -125,6 +131,8 @@ class LiveDisplay:
     def show(self, seconds: float, rows: Sequence[Row]) -> None:
         """Shows how far the channels are."""
         with self._lock:
+            if self._recent and seconds < self._recent[-1].seconds:  # the script begins now
+                self._recent.clear()
             self._recent.append(Sample(seconds, rows))
             while seconds - self._recent[0].seconds > _RATE_SECONDS:
                 self._recent.popleft()
@@ -162,7 +170,7 @@ class LiveDisplay:
             return Group(*parts, Text(self._title, style="bold"))
         first, now = self._recent[0], self._recent[-1]
         for index, row in enumerate(now.rows):
-            if row.channel.mode != "Pipe":
+            if row.channel.mode != "Pipe" and not progress_text.is_filling(row):
                 table.add_row(
                     progress_text.label(row, now.rows), "", "", "", "", progress_text.state(row)
                 )
@@ -170,7 +178,7 @@ class LiveDisplay:
             progress = row.progress
             table.add_row(
                 progress_text.label(row, now.rows),
-                str(progress.epoch),
+                str(progress.epoch) if row.channel.mode == "Pipe" else "",
                 progress_text.share(row),
                 progress_text.size(progress.bytes_written),
                 progress_text.rate_text(progress_text.rate(first, now, index)),

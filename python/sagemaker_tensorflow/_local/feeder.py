@@ -107,6 +107,7 @@ class ChannelFeeder:
                 self._meter.enter("waiting for the script")
                 return
             items = self._epoch_items(0)
+            self._meter.begin_epoch(0, self._total_bytes(items))
             lay_out(
                 Path(self._pipe_dir) / channel.name,
                 items,

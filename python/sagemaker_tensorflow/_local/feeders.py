@@ -4,12 +4,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+import dataclasses
+import threading
+import time
+from collections.abc import Iterator, Sequence
 
+from sagemaker_tensorflow._local.channels import Channel, ChannelError
 from sagemaker_tensorflow._local.feeder import ChannelFeeder
 from sagemaker_tensorflow._local.history import Row
 from sagemaker_tensorflow._local.job import Feed, Host, Job
 from sagemaker_tensorflow._local.layout import Layout
+from sagemaker_tensorflow._local.settings import Observer
+from sagemaker_tensorflow._local.sources.objects import Reference, SourceError
+from sagemaker_tensorflow._local.sources.store import Store
+
+_TICK_SECONDS = 0.1
 
 
 class Feeders:
@@ -19,12 +28,19 @@ class Feeders:
         job: The job.
         layouts: The folders of its hosts.
         stack: Stops them at its end.
+        observer: Sees how the folders of channels in File mode fill.
 
     Raises:
         ChannelError: If a channel cannot be fed.
     """
 
-    def __init__(self, job: Job, layouts: Sequence[Layout], stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self,
+        job: Job,
+        layouts: Sequence[Layout],
+        stack: contextlib.ExitStack,
+        observer: Observer,
+    ) -> None:
         self._feeds: list[tuple[Host, Feed, ChannelFeeder]] = []
         for host, folders in zip(job.hosts, layouts, strict=True):
             for feed in job.feeds(host):
@@ -35,8 +51,10 @@ class Feeders:
                     host_count=feed.host_count,
                 )
                 stack.callback(feeder.stop)
-                feeder.prepare()
                 self._feeds.append((host, feed, feeder))
+        with self._shown(observer):
+            for _, _, feeder in self._feeds:
+                feeder.prepare()
 
     def start(self) -> None:
         """Begins to feed."""
@@ -54,6 +72,57 @@ class Feeders:
             Row(host.name, feed.channel, feeder.snapshot()) for host, feed, feeder in self._feeds
         ]
 
+    @contextlib.contextmanager
+    def _shown(self, observer: Observer) -> Iterator[None]:
+        """Shows how far preparing is, which may mean to fetch all that a channel has."""
+        done = threading.Event()
+        begun = time.monotonic()
+
+        def show() -> None:
+            while not done.wait(_TICK_SECONDS):
+                observer.show(time.monotonic() - begun, self.rows())
+
+        thread = threading.Thread(target=show, name="pipemode-preparing", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+
     def error(self) -> Exception | None:
         """Returns why a channel can be fed no more; ``None``: none has failed."""
         return next((feeder.error for _, _, feeder in self._feeds if feeder.error), None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Contents:
+    """What a channel holds.
+
+    Attributes:
+        objects: How many, or how many lines of an augmented manifest.
+        bytes: Of all of them; ``None`` if that takes a look at each.
+    """
+
+    objects: int
+    bytes: int | None
+
+
+def look(channel: Channel) -> Contents:
+    """Finds a channel's objects, as a job would.
+
+    Raises:
+        ChannelError: If there are none, or they cannot be listed.
+    """
+    store = Store(f"look-{channel.name}")
+    try:
+        items = store.items(channel)
+    except (SourceError, OSError) as error:
+        raise ChannelError(channel.name, str(error)) from None
+    finally:
+        store.close()
+    sizes = [
+        None if isinstance(entry, Reference) else entry.size for item in items for entry in item
+    ]
+    known = [size for size in sizes if size is not None]
+    return Contents(len(items), sum(known) if len(known) == len(sizes) else None)

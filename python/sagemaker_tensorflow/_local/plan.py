@@ -7,14 +7,18 @@ import shlex
 import sys
 from collections.abc import Iterator
 
-from sagemaker_tensorflow._local import environment
+from sagemaker_tensorflow._local import environment, feeders, progress_text
 from sagemaker_tensorflow._local.channels import Channel
 from sagemaker_tensorflow._local.job import Job
 from sagemaker_tensorflow._local.settings import Settings
 
 
 def lines(job: Job, settings: Settings) -> Iterator[str]:
-    """Yields the plan, line by line."""
+    """Yields the plan, line by line.
+
+    Raises:
+        ChannelError: If a channel has no data, or it cannot be listed.
+    """
     arguments = environment.arguments(job.hyperparameters)
     yield f"job            {job.name}"
     yield f"script         {job.program}, from {job.source}"
@@ -29,7 +33,10 @@ def lines(job: Job, settings: Settings) -> Iterator[str]:
     if job.cluster != "none":
         yield f"cluster        {job.cluster}"
     for channel in job.channels:
-        yield f"channel        {_channel(channel)}"
+        contents = feeders.look(channel)
+        noun = "lines" if channel.data_type == "AugmentedManifestFile" else "objects"
+        size = "" if contents.bytes is None else f", {progress_text.size(contents.bytes)}"
+        yield f"channel        {_channel(channel)}; {contents.objects:,} {noun}{size}"
     folder = settings.base_dir.absolute() if settings.base_dir else "a temporary folder"
     yield f"/opt/ml        {folder}"
     if job.output_uri is not None:

@@ -60,8 +60,14 @@ def epochs(row: Row) -> str:
 def state(row: Row) -> str:
     """Returns what a channel does now, or who waits for whom."""
     if row.channel.mode != "Pipe":
-        return f"{row.channel.mode} mode: files in a folder"
+        doing = "filling the folder" if is_filling(row) else "files in a folder"
+        return f"{row.channel.mode} mode: {doing}"
     return row.progress.state
+
+
+def is_filling(row: Row) -> bool:
+    """Whether the folder of a channel in File or FastFile mode is not complete yet."""
+    return row.channel.mode != "Pipe" and row.progress.state != "stopped"
 
 
 def never_opened(row: Row) -> bool:

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from sagemaker_tensorflow._local import layout, opt_ml, outputs
+from sagemaker_tensorflow._local import job_folder, layout, opt_ml, outputs
 from sagemaker_tensorflow._local.feeders import Feeders
 from sagemaker_tensorflow._local.history import History
 from sagemaker_tensorflow._local.interrupts import StopSignals
@@ -16,7 +16,7 @@ from sagemaker_tensorflow._local.job import Job
 from sagemaker_tensorflow._local.job_folder import JobFolder
 from sagemaker_tensorflow._local.layout import Layout
 from sagemaker_tensorflow._local.scripts import Scripts, try_opt_ml
-from sagemaker_tensorflow._local.settings import Observer, Settings
+from sagemaker_tensorflow._local.settings import JobError, Observer, Settings
 from sagemaker_tensorflow._local.watch import Watch
 
 _FAILED = 1
@@ -45,6 +45,21 @@ class Result:
     history: History
 
 
+def check(job: Job, settings: Settings) -> None:
+    """Finds out what can be found out before anything is done.
+
+    Raises:
+        JobError: If a folder or file that is needed is not there, or not fit for it.
+        OutputError: If there is no place for the job's output.
+    """
+    for path in settings.dependencies:
+        if not path.exists():
+            raise JobError(f"--dependencies: there is no '{path}'")
+    if settings.base_dir is not None:
+        job_folder.check(settings.base_dir)
+    outputs.check(job)
+
+
 def run(job: Job, settings: Settings, observer: Observer) -> Result:
     """Runs a job.
 
@@ -56,9 +71,9 @@ def run(job: Job, settings: Settings, observer: Observer) -> Result:
         OutputError: If there is no place for its output.
         ClusterError: If its hosts cannot find each other.
     """
-    outputs.check(job)
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
+        check(job, settings)
         folder = stack.enter_context(JobFolder(settings.base_dir, signals))
         seen = Layout(opt_ml.OPT_ML) if settings.at_opt_ml else None
         layouts = [
@@ -69,7 +84,7 @@ def run(job: Job, settings: Settings, observer: Observer) -> Result:
         ]
         if seen:
             try_opt_ml(layouts[0])
-        feeders = Feeders(job, layouts, stack)
+        feeders = Feeders(job, layouts, stack, observer)
         scripts = Scripts(job, layouts, seen, folder, observer, stack)
         if settings.install_requirements:
             scripts.install_requirements()
@@ -110,7 +125,7 @@ def _finish(
     _report(layouts, failure)
     written: list[str] = []
     try:
-        written = outputs.collect(job, layouts)
+        written = outputs.collect(job, layouts, observer.say)
     except outputs.OutputError as error:
         folder.keep()
         observer.say(f"{error}; it is still in {folder.path}")

@@ -53,7 +53,7 @@ def convert(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="INPUT...",
+            metavar="INPUT",
             help="Files, folders, globs, s3://bucket/prefix.",
             show_default=False,
         ),

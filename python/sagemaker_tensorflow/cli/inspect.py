@@ -43,7 +43,7 @@ def inspect(
     paths: Annotated[
         list[str],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="Files, folders, globs, s3://bucket/prefix, or a FIFO.",
             show_default=False,
         ),

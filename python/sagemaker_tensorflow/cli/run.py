@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, cast
@@ -10,6 +11,8 @@ from typing import IO, TYPE_CHECKING, Annotated, cast
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from sagemaker_tensorflow._local.job import Job
@@ -160,10 +163,11 @@ def run(
         at_opt_ml=opt_ml,
     )
     job = _job(said, request)
-    if dry_run:
-        _print_plan(job, settings, console)
-        return
-    result = _run(job, settings, report)
+    with _errors_said():
+        if dry_run:
+            _print_plan(job, settings, report, console)
+            return
+        result = _run(job, settings, report)
     _print_result(job, result, console)
     if report is not None:
         from sagemaker_tensorflow._local import report as reports
@@ -191,8 +195,9 @@ def _job(said: Options, path: Path | None) -> Job:
         raise _failure("\n       ".join(error.problems), _USAGE_ERROR) from None
 
 
-def _run(job: Job, settings: Settings, report: Path | None) -> Result:
-    from sagemaker_tensorflow._local import cluster, display, layout, outputs, runner
+@contextlib.contextmanager
+def _errors_said() -> Iterator[None]:
+    from sagemaker_tensorflow._local import cluster, layout, outputs
     from sagemaker_tensorflow._local import report as reports
     from sagemaker_tensorflow._local.channels import ChannelError
     from sagemaker_tensorflow._local.interrupts import Interrupted
@@ -200,12 +205,7 @@ def _run(job: Job, settings: Settings, report: Path | None) -> Result:
     from sagemaker_tensorflow._local.settings import JobError
 
     try:
-        if report is not None:
-            reports.check(report)
-        with display.create(job.name) as shown:
-            for text in job.ignored:
-                shown.say(f"nothing is done with {text}")
-            return runner.run(job, settings, shown)
+        yield
     except Interrupted as error:
         raise _failure(f"interrupted by {error.signal_name}", int(str(error.code))) from None
     except (
@@ -220,12 +220,28 @@ def _run(job: Job, settings: Settings, report: Path | None) -> Result:
         raise _failure(str(error)) from None
 
 
-def _print_plan(job: Job, settings: Settings, console: Console) -> None:
+def _run(job: Job, settings: Settings, report: Path | None) -> Result:
+    from sagemaker_tensorflow._local import display, runner
+    from sagemaker_tensorflow._local import report as reports
+
+    if report is not None:
+        reports.check(report)
+    with display.create(job.name) as shown:
+        for text in job.ignored:
+            shown.say(f"nothing is done with {text}")
+        return runner.run(job, settings, shown)
+
+
+def _print_plan(job: Job, settings: Settings, report: Path | None, console: Console) -> None:
     import json
 
-    from sagemaker_tensorflow._local import plan
+    from sagemaker_tensorflow._local import plan, runner
+    from sagemaker_tensorflow._local import report as reports
 
-    for line in plan.lines(job, settings):
+    if report is not None:
+        reports.check(report)
+    runner.check(job, settings)
+    for line in list(plan.lines(job, settings)):  # all of it, or what is wrong
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     typer.echo(json.dumps(job.request, indent=2))
 

@@ -565,3 +565,23 @@ def test_the_threads_end(pipe_dir, data):
         channel.read(0)
     assert threading.active_count() == before
     assert not Path(channel.fifo(0)).exists()
+
+
+def test_filling_a_folder_can_be_watched(pipe_dir, tmp_path):
+    """What runs while a channel is prepared sees how far that is."""
+    folder = write_files(tmp_path / "data", {f"{i}": bytes(3_000_000) for i in range(3)})
+    feeder = ChannelFeeder(Channel("c", str(folder), mode="File"), str(pipe_dir))
+    seen = []
+    add_bytes = feeder._meter.add_bytes
+
+    def watched(count):
+        add_bytes(count)
+        seen.append(feeder.snapshot())
+
+    feeder._meter.add_bytes = watched
+    feeder.prepare()
+    assert {progress.state for progress in seen} == {"waiting for the source"}
+    assert {progress.total_bytes for progress in seen} == {9_000_000}
+    assert seen[-1].epoch_bytes_written == 9_000_000
+    assert feeder.snapshot().state == "stopped"
+    feeder.stop()

@@ -6,6 +6,7 @@ import os
 import random
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -293,9 +294,11 @@ def test_script_that_spoils_its_folders(run, folder):
         shutil.rmtree(data)
         data.write_text("in the way")
         (model / "m").write_text("m")
+        time.sleep(1000)
         """
     )
-    assert ended.status == 0, ended.stderr
+    assert ended.status == 1
+    assert "channel 'training'" in ended.stderr
     assert model_of(folder) == {"m": "m"}
 
 
@@ -337,11 +340,28 @@ def test_host_that_is_killed_takes_the_script_along(run):
         command.finish()
 
 
+def test_host_that_is_killed_before_there_is_a_script(folder):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        variables = {
+            "AWS_ENDPOINT_URL_S3": "http://{}:{}".format(*server.getsockname()),
+            "AWS_ACCESS_KEY_ID": "key",
+            "AWS_SECRET_ACCESS_KEY": "secret",
+        }
+        script = write_script(folder, "")
+        with Command(folder, script, "--channel=x=s3://bucket/x", env=variables) as command:
+            server.settimeout(60)
+            connection, _ = server.accept()  # it is listing, and will not hear of it
+            with connection:
+                assert len(list(command.tmp.iterdir())) == 1
+                command.send(signal.SIGKILL)
+                command.finish()
+
+
 def test_killed_host_leaves_no_fifo_in_a_folder_that_is_kept(run, folder):
     with run.start(HANGS + "time.sleep(1000)", "--base-dir=ml") as command:
         command.wait_for_file("reads")
         data_dir = folder / "ml" / "input" / "data"
-        assert [path.name for path in data_dir.iterdir()] == ["training_0"]
+        assert "training_0" in {path.name for path in data_dir.iterdir()}
         command.send(signal.SIGKILL)
         command.finish()
     assert list(data_dir.iterdir()) == []
@@ -465,6 +485,46 @@ def test_two_hosts(run, folder, data):
     assert sum(one[1] for one in found.values()) == RECORDS
     assert all(one[1] % (RECORDS // FILES) == 0 for one in found.values())
     assert "algo-2 mine" in ended.stderr
+
+
+@pytest.mark.parametrize("compression", ["GZIP", "NONE"])
+def test_files_of_one_name_on_several_hosts(run, folder, compression):
+    """The first host's are taken, once."""
+    text = """
+    host = os.environ["SM_CURRENT_HOST"]
+    (model / "both").mkdir()
+    (model / "both" / "same").write_text(host)
+    (model / "both" / host).write_text(host)
+    """
+    write_script(folder, text)
+    request = {
+        "TrainingJobName": "j",
+        "HyperParameters": {"sagemaker_program": "train.py"},
+        "ResourceConfig": {"InstanceCount": 2, "InstanceType": "local"},
+        "OutputDataConfig": {"S3OutputPath": "file://out", "CompressionType": compression},
+    }
+    (folder / "job.json").write_text(json.dumps(request))
+    with Command(folder, "--request=job.json") as command:
+        ended = command.finish()
+    assert ended.status == 0, ended.stderr
+    assert (
+        "several hosts have files of the same name in their model, 'both/same' the first of 1: "
+        "those of algo-1 are taken" in ended.stderr
+    )
+    expected = {"both/same": "algo-1", "both/algo-1": "algo-1", "both/algo-2": "algo-2"}
+    if compression == "NONE":
+        output = folder / "out" / "j" / "output" / "model"
+        found = {
+            str(path.relative_to(output)): path.read_text()
+            for path in output.rglob("*")
+            if path.is_file()
+        }
+        assert found == expected
+        return
+    assert model_of(folder) == expected
+    with tarfile.open(folder / "out" / "j" / "output" / "model.tar.gz") as archive:
+        names = archive.getnames()
+    assert sorted(names) == sorted(["both", *expected])
 
 
 @pytest.fixture
@@ -596,17 +656,19 @@ def test_archive_of_sources(folder, data):
 
 
 def test_dry_run_gives_a_request_that_runs(run, folder):
-    text = "print(read(), sys.argv[1:])"
+    text = "print(read(), sys.argv[1:]); (model / 'm').write_text('m')"
     dry = run(text, "-pa=b", "--dry-run", "--instance-count=1", "--max-run=100")
     assert dry.status == 0
-    assert "channel        training: " in dry.stderr
+    assert f"Pipe mode; {FILES} objects, 60 MB" in dry.stderr
     assert "time limit     100 s" in dry.stderr
     assert list((folder / "out").iterdir()) == []
     (folder / "job.json").write_text(dry.stdout)
-    with Command(folder, "--request=job.json") as command:
-        ended = command.finish()
-    assert ended.status == 0, ended.stderr
-    assert ended.stdout == f"{RECORDS} ['-a', 'b']\n"
+    for _ in range(2):
+        with Command(folder, "--request=job.json") as command:
+            ended = command.finish()
+        assert ended.status == 0, ended.stderr
+        assert ended.stdout == f"{RECORDS} ['-a', 'b']\n"
+    assert len(list((folder / "out").glob("*/output/model.tar.gz"))) == 2
 
 
 MISTAKES = [
@@ -618,7 +680,9 @@ MISTAKES = [
     ("--channel=x=/no/such/folder", "'/no/such/folder' does not exist"),
     ("--env=1=2", "Environment (key '1'): '1' is not allowed"),
     ("--request=missing.json", "cannot read 'missing.json': No such file"),
-    ("--dependencies=missing", "cannot lay out"),
+    ("--dependencies=missing", "--dependencies: there is no 'missing'"),
+    ("--base-dir=.", "is not empty: each job needs a fresh one"),
+    ("--channel=x=/tmp,type=ManifestFile", "'/tmp' is a folder, and with type ManifestFile"),
     ("--source-dir=missing", "HyperParameters.sagemaker_submit_directory: there is no "),
     ("--requirements", "there is no requirements.txt"),
     ("--report=no/such/r.html", "is not a file in a folder that exists"),
@@ -628,13 +692,20 @@ MISTAKES = [
 ]
 
 
+# What only shows when the folders are laid out, or the script is started.
+LATE = ("--requirements", "-psagemaker_mpi_enabled=true")
+
+
+@pytest.mark.parametrize("more", [[], ["--dry-run"]], ids=["run", "dry-run"])
 @pytest.mark.parametrize(("argument", "said"), MISTAKES, ids=[said for _, said in MISTAKES])
-def test_mistakes_are_named(folder, monkeypatch, argument, said):
+def test_mistakes_are_named(folder, monkeypatch, argument, said, more):
+    if more and argument in LATE:
+        pytest.skip("not seen by --dry-run")
     monkeypatch.chdir(folder)
     monkeypatch.setenv("PATH", str(folder))
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "out"))
     write_script(folder, "")
-    done = CliRunner().invoke(app, ["run", "train.py", argument])
+    done = CliRunner().invoke(app, ["run", "train.py", argument, *more])
     assert done.exit_code in (1, 2)
     assert said in done.stderr
     assert done.stdout == ""

@@ -55,12 +55,18 @@ def run(terminal, folder, *arguments, stdout=None):
         stderr=theirs,
     )
     os.close(theirs)
+    shown = read_all(ours)
+    return process.wait(), shown
+
+
+def read_all(terminal):
+    """All that is written there until nobody has the other end any more."""
     shown = b""
     while True:
         try:
-            piece = os.read(ours, 1 << 16)
-        except OSError:  # nobody has the terminal any more
-            return process.wait(), shown
+            piece = os.read(terminal, 1 << 16)
+        except OSError:
+            return shown
         shown += piece
 
 
@@ -199,6 +205,40 @@ def test_lines_where_there_is_no_terminal(capfd):
     ]
 
 
+def test_filling_a_folder_is_shown_and_then_the_clock_begins_anew(capfd):
+    filling = {"mode": "File", "total_bytes": 40_000_000}
+    with display.create("title") as shown:
+        for tenth in range(150):
+            rows = [
+                row(bytes_written=tenth * 200_000, epoch_bytes_written=tenth * 200_000, **filling)
+            ]
+            shown.show(tenth / 10, rows)
+        for tenth in range(150):
+            shown.show(tenth / 10, [row(mode="File", state="stopped", bytes_written=40_000_000)])
+    assert capfd.readouterr().err.splitlines() == [
+        "pipemode: 10.0 s  training: 20 MB 50%, 2 MB/s, File mode: filling the folder"
+    ]
+
+
+def test_live_table_while_a_folder_is_filled(terminal):
+    ours, theirs = terminal
+    console = Console(file=os.fdopen(theirs, "w"), force_terminal=True, width=100)
+    with display.LiveDisplay(console, "title") as shown:
+        for seconds in (8.0, 9.0):
+            count = int(seconds * 1e6)
+            filling = row(
+                mode="File", bytes_written=count, epoch_bytes_written=count, total_bytes=10**7
+            )
+            shown.show(seconds, [filling])
+        shown.show(0.1, [row(mode="File", state="stopped")])
+    console.file.close()
+    text = read_all(ours)
+    assert b"90%" in text
+    assert b"1 MB/s" in text
+    assert b"File mode: filling the folder" in text
+    assert b"File mode: files in a folder" in text
+
+
 def test_summary():
     rows = [
         row(
@@ -325,11 +365,6 @@ def test_live_table(terminal):
         shown.show(1.0, [row(epoch=3, epoch_bytes_written=50, total_bytes=200, bytes_written=9)])
         shown.say("a word")
     console.file.close()
-    text = b""
-    try:
-        while True:
-            text += os.read(ours, 1 << 16)
-    except OSError:
-        pass
+    text = read_all(ours)
     assert b"25%" in text
     assert b"pipemode: a word" in text

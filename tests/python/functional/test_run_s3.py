@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``pipemode run`` from S3 and into S3, on a real server."""
 
+import contextlib
 import io
 import itertools
 import json
@@ -8,7 +9,7 @@ import tarfile
 
 import pytest
 from run_helpers import Command, write_script
-from s3_server import ACCESS_KEY, BUCKET, SECRET_KEY
+from s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, Proxy
 from sagemaker_tensorflow.records import RecordWriter
 
 _numbers = itertools.count()
@@ -77,16 +78,55 @@ def test_uncompressed_output(tmp_path, s3_server, variables, uri, prefix):
     assert body["Body"].read() == b"A"
 
 
-def test_model_is_kept_when_nobody_takes_it(tmp_path, variables):
-    script = write_script(tmp_path, "(model / 'm').write_text('m')")
-    nobody = variables | {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}
-    with Command(tmp_path, script, "--output-path=s3://bucket/x", env=nobody) as command:
+def test_model_is_kept_when_nobody_takes_it(tmp_path, s3_server, variables, uri):
+    text = """
+    (model / "m").write_text("m")
+    Path(HERE, "made").touch()
+    while not Path(HERE, "go").exists():
+        time.sleep(0.01)
+    """
+    proxy = Proxy(s3_server.port)
+    through = variables | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
+    arguments = [write_script(tmp_path, text), f"--output-path={uri}/out"]
+    with contextlib.closing(proxy), Command(tmp_path, *arguments, env=through) as command:
+        command.wait_for_file("made")
+        proxy.is_refusing = True
+        (tmp_path / "go").touch()
         _, errors = command.process.communicate(timeout=90)
     assert command.process.returncode == 1
-    assert "cannot collect the model into s3://bucket/x" in errors
+    assert f"cannot collect the model into {uri}/out" in errors
     [kept] = command.tmp.iterdir()
     assert (kept / "model" / "m").read_text() == "m"
     assert str(kept) in errors
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"AWS_SECRET_ACCESS_KEY": "sesame-street"}, "S3 answers SignatureDoesNotMatch"),
+        ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}, "Could not connect"),
+    ],
+)
+def test_output_is_tried_before_the_script_runs(tmp_path, variables, changed, said):
+    script = write_script(tmp_path, "Path(HERE, 'ran').touch()")
+    output = f"--output-path=s3://{BUCKET}/none"
+    with Command(tmp_path, script, output, env=variables | changed) as command:
+        ended = command.finish()
+    assert ended.status == 1
+    assert f"OutputDataConfig.S3OutputPath: 's3://{BUCKET}/none/train-" in ended.stderr
+    assert said in ended.stderr
+    assert "sesame" not in ended.stderr
+    assert not (tmp_path / "ran").exists()
+
+
+def test_trying_leaves_nothing(tmp_path, s3_server, variables, uri, prefix):
+    script = write_script(tmp_path, "")
+    with Command(tmp_path, script, f"--output-path={uri}/out", env=variables) as command:
+        assert command.finish().status == 0
+    found = s3_server.client.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/out")
+    assert found["KeyCount"] == 0
+    uploads = s3_server.client.list_multipart_uploads(Bucket=BUCKET).get("Uploads", [])
+    assert not [upload for upload in uploads if upload["Key"].startswith(prefix)]
 
 
 @pytest.mark.parametrize(

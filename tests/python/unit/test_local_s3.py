@@ -171,3 +171,11 @@ def test_what_a_manifest_names_stays_the_same_for_a_job(bucket, reader):
             epoch()
     finally:
         store.close()
+
+
+def test_an_upload_is_tried(store, bucket):
+    store.try_upload(f"s3://{bucket.name}/x")
+    assert store._client.list_objects_v2(Bucket=bucket.name)["KeyCount"] == 0
+    assert "Uploads" not in store._client.list_multipart_uploads(Bucket=bucket.name)
+    with pytest.raises(SourceError, match="'s3://no-bucket/x' cannot be written: S3 answers NoSu"):
+        store.try_upload("s3://no-bucket/x")

@@ -172,6 +172,26 @@ class S3:
         bucket, key = split_uri(uri)
         self._client.upload_file(str(path), bucket, key)
 
+    def try_upload(self, uri: str) -> None:
+        """Finds out whether an object could be made, and makes none.
+
+        Raises:
+            SourceError: If not.
+        """
+        bucket, key = split_uri(uri)
+        try:
+            upload = self._client.create_multipart_upload(Bucket=bucket, Key=key)["UploadId"]
+            with contextlib.suppress(self._errors.ClientError):  # it expires
+                self._client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
+        except self._errors.ClientError as error:
+            code = error.response.get("Error", {}).get("Code", "")
+            raise SourceError(
+                f"'{uri}' cannot be written: S3 answers {code}. Is there that bucket, and do the "
+                "credentials in use allow s3:PutObject?"
+            ) from None
+        except self._errors.BotoCoreError as error:
+            raise SourceError(f"'{uri}' cannot be written: {_configuration_hint(error)}") from None
+
     def _make_client(self, region: str | None = None) -> Any:
         from botocore.config import Config
 

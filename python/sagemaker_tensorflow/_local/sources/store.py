@@ -15,6 +15,7 @@ from sagemaker_tensorflow._local.sources.objects import (
     DataObject,
     Item,
     Reference,
+    SourceError,
     is_s3,
 )
 from sagemaker_tensorflow._local.sources.read_ahead import FetchPool
@@ -54,6 +55,11 @@ class Store:
             if is_s3(channel.uri):
                 return [(found,) for found in self._open_s3().list_objects(channel.uri)]
             return [(found,) for found in local.list_files(channel.uri)]
+        if not is_s3(channel.uri) and local.local_path(channel.uri).is_dir():
+            raise SourceError(
+                f"'{local.local_path(channel.uri)}' is a folder, and with type "
+                f"{channel.data_type} the URI names the one file that is the manifest"
+            )
         manifest = self.stat(Reference(channel.uri, "manifest"))
         text = self.read_whole(manifest)
         if channel.data_type == "ManifestFile":
