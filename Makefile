@@ -32,7 +32,7 @@ export CMAKE_ARGS ?= -DPIPEMODE_WERROR=ON
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 system := build/.system-packages.stamp
-fuzz_system := build/.fuzz-packages.stamp
+test_system := build/.test-packages.stamp
 tools := $(VENV)/.tools-tf$(TF_VERSION).stamp
 editable := $(VENV)/.editable.stamp
 
@@ -83,7 +83,7 @@ fuzz: build-fuzz ## Fuzz each target for FUZZ_SECONDS
 	python tools/fuzz.py --seconds $(FUZZ_SECONDS) --keep build/fuzz/corpus $(FUZZ_OPTIONS)
 
 .PHONY: build-fuzz
-build-fuzz: $(tools) $(fuzz_system)
+build-fuzz: $(tools) $(test_system)
 	cmake --preset fuzz
 	cmake --build --preset fuzz
 
@@ -152,8 +152,8 @@ $(system): tools/install_system_packages.sh
 	mkdir -p $(@D)
 	touch $@
 
-$(fuzz_system): tools/install_system_packages.sh
-	tools/install_system_packages.sh --fuzz $(PYTHON)
+$(test_system): tools/install_system_packages.sh
+	tools/install_system_packages.sh --test $(PYTHON)
 	mkdir -p $(@D)
 	touch $@
 

@@ -3,20 +3,20 @@
 #
 # Installs what the build needs from the system, as far as it is missing.
 #
-# usage: install_system_packages.sh [--fuzz] <python>
+# usage: install_system_packages.sh [--test] <python>
 #
-# --fuzz: also clang with libFuzzer, which only `make fuzz` and `make test` need.
+# --test: also what only `make test` and `make fuzz` need: clang with libFuzzer, and Open MPI.
 #
 # Looks for the files themselves and not for packages, so that anything installed by other means
 # counts. Without root, sudo or apt-get, one line names what is missing.
 set -euo pipefail
 
-fuzz=false
-if [ "${1-}" = --fuzz ]; then
-  fuzz=true
+test=false
+if [ "${1-}" = --test ]; then
+  test=true
   shift
 fi
-python=${1:?usage: install_system_packages.sh [--fuzz] <python>}
+python=${1:?usage: install_system_packages.sh [--test] <python>}
 cxx=${CXX:-c++}
 
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
@@ -47,12 +47,16 @@ can_fuzz() {
     && echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' \
       | clang++ -fsanitize=fuzzer,address -x c++ - -o /dev/null > /dev/null 2>&1
 }
-if $fuzz && ! can_fuzz; then
+if $test && ! can_fuzz; then
   missing+=(clang)
   llvm_version=$(apt-cache depends clang 2> /dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p')
   if apt-cache show "libclang-rt-$llvm_version-dev" > /dev/null 2>&1; then
     missing+=("libclang-rt-$llvm_version-dev")
   fi
+fi
+
+if $test && ! command -v mpirun > /dev/null; then
+  missing+=(openmpi-bin)
 fi
 
 if [ ${#missing[@]} -eq 0 ]; then
