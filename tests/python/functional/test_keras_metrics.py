@@ -7,7 +7,7 @@ import warnings
 import pytest
 import tensorflow as tf
 from dataset_helpers import make
-from pipe_helpers import stream
+from pipe_helpers import stream, wait_until
 from sagemaker_tensorflow import PipeModeMetrics, channel_dataset, channel_stats
 
 RECORDS = [b"%04d" % number for number in range(100)]
@@ -82,7 +82,7 @@ def test_training_that_waits_for_a_slow_pipe(serve, tmp_path):
         assert 0.5 < numbers["starved"] <= 1
         assert 0.5 < numbers["pipe_wait"] <= 1
         assert numbers["corrupt_records"] == 0
-        assert numbers["epochs"] == 1
+        assert 0 <= numbers["epochs"] <= 1  # Keras 2 does not look for the end of a later one
         assert numbers["queued_records"] == 0
     own = scalars(tmp_path / "own")
     assert own["pipe/training_starved"] == pytest.approx(history.history["training_starved"])
@@ -134,13 +134,24 @@ def test_a_warning_once_when_training_starves(serve):
 
 
 def test_what_lies_ready(serve):
+    class Wait(tf.keras.callbacks.Callback):
+        """Lets the reading get ahead."""
+
+        def on_train_batch_end(self, batch, logs=None):
+            stats = channel_stats("training")
+            if stats.records == 50:
+                wait_until(lambda: channel_stats("training").queued_records > 0)
+            if stats.records == 200:
+                wait_until(lambda: channel_stats("training").epochs == 2)
+
     with serve({"training": [RECORDS] * 2}):
         ds = make().repeat(2).batch(10).map(parse)
-        fit = {"steps_per_epoch": 5, "callbacks": [PipeModeMetrics(ds), Slow()], "verbose": 0}
-        history = make_model().fit(ds, epochs=4, **fit).history
-    assert sum(history["training_epochs"]) == 2  # read to their end, and still to be trained on
-    assert history["training_queued_records"][0] > 0
-    assert history["training_queued_records"][-1] == 0
+        history = make_model().fit(
+            ds, epochs=4, steps_per_epoch=5, callbacks=[PipeModeMetrics(ds), Wait()], verbose=0
+        )
+    assert sum(history.history["training_epochs"]) == 2
+    assert history.history["training_queued_records"][0] > 0
+    assert history.history["training_queued_records"][-1] == 0
 
 
 def test_a_channel_that_nobody_reads(serve):
