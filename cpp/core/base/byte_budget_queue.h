@@ -35,6 +35,15 @@ class ByteBudgetQueue {
     return true;
   }
 
+  // Producer: appends `item` as the last one, without waiting for room. Allocates nothing.
+  void PushLast(Item item) noexcept {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      last_.emplace(std::move(item));
+    }
+    filled_.notify_one();
+  }
+
   // Producer: waits until the consumer has taken everything and asks for more. Returns false once
   // Close was called.
   bool WaitForDemand() {
@@ -49,7 +58,8 @@ class ByteBudgetQueue {
     if (items_.empty()) {
       demanded_ = true;
       room_.notify_one();
-      if (!filled_.wait_for(lock, at_most, [&] { return !items_.empty(); })) return std::nullopt;
+      filled_.wait_for(lock, at_most, [&] { return !items_.empty() || last_; });
+      if (items_.empty()) return std::exchange(last_, std::nullopt);
     }
     demanded_ = false;
     std::pair<Item, size_t> front = std::move(items_.front());
@@ -75,6 +85,7 @@ class ByteBudgetQueue {
   std::condition_variable room_;    // the producer waits here
   std::condition_variable filled_;  // the consumer waits here
   std::deque<std::pair<Item, size_t>> items_;
+  std::optional<Item> last_;  // comes after them
   size_t bytes_ = 0;
   bool demanded_ = false;
   bool closed_ = false;

@@ -90,5 +90,24 @@ TEST(ByteBudgetQueueTest, CloseEndsTheWaitForDemand) {
   producer.join();
 }
 
+TEST(ByteBudgetQueueTest, TheLastItemComesBehindAllOthersAndNeedsNoRoom) {
+  ByteBudgetQueue<int> queue(10);
+  ASSERT_TRUE(queue.Push(1, 10));
+  queue.PushLast(2);
+  EXPECT_EQ(queue.Pop(milliseconds(0)), 1);
+  EXPECT_EQ(queue.Pop(milliseconds(0)), 2);
+  EXPECT_EQ(queue.Pop(milliseconds(0)), std::nullopt);
+}
+
+TEST(ByteBudgetQueueTest, TheLastItemWakesThePopThatWaits) {
+  ByteBudgetQueue<int> queue(10);
+  std::thread producer([&] {
+    EXPECT_TRUE(queue.WaitForDemand());
+    queue.PushLast(1);
+  });
+  EXPECT_EQ(queue.Pop(kLong), 1);
+  producer.join();
+}
+
 }  // namespace
 }  // namespace pipemode

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
@@ -21,6 +22,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/base/byte_budget_queue.h"
 #include "core/base/error.h"
 #include "core/base/unique_fd.h"
 #include "core/channel/epoch_sequence.h"
@@ -308,6 +310,22 @@ TEST_P(ChannelFaultsTest, AtEveryCall) {
 }
 
 // Memory that cannot be had.
+
+TEST(ChannelMemoryTest, AQueueWithoutMemoryStillTakesTheLastItem) {
+  if (testing::kSanitized) GTEST_SKIP() << "sanitizers have their own operator new";
+  using Item = std::array<char, 1024>;
+  ByteBudgetQueue<Item> queue(SIZE_MAX);
+  int pushed = 0;
+  {
+    const ScopedAllocationFault fault(1);
+    EXPECT_THROW(for (;; ++pushed) queue.Push(Item{}, 1), std::bad_alloc);
+    queue.PushLast(Item{});
+  }
+  for (int taken = 0; taken <= pushed; ++taken) {
+    EXPECT_TRUE(queue.Pop(std::chrono::milliseconds(0)));
+  }
+  EXPECT_FALSE(queue.Pop(std::chrono::milliseconds(0)));
+}
 
 TEST(ChannelMemoryTest, EachAllocationMayFail) {
   if (testing::kSanitized) GTEST_SKIP() << "sanitizers have their own operator new";
