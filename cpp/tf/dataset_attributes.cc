@@ -2,6 +2,7 @@
 #include "tf/dataset_attributes.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "core/base/error.h"
 #include "core/format/record_format.h"
@@ -18,10 +19,7 @@ uint64_t NotNegative(int64_t value, const char* name) {
 }
 
 void CheckIsPipeChannel(const std::string& channel, const std::vector<std::string>& pipe_channels) {
-  if (pipe_channels.empty() ||
-      std::find(pipe_channels.begin(), pipe_channels.end(), channel) != pipe_channels.end()) {
-    return;
-  }
+  if (pipe_channels.empty() || Contains(pipe_channels, channel)) return;
   std::string names;
   for (const std::string& name : pipe_channels) names += (names.empty() ? "'" : ", '") + name + "'";
   throw InvalidArgumentError("channel '" + channel +
@@ -39,7 +37,19 @@ Shard MakeShard(const DatasetAttributes& attributes) {
           attributes.shard_across_epochs};
 }
 
+// The components of an element stand in the order of their names, as in every structure of tf.nest.
+std::vector<size_t> SortedByName(const std::vector<std::string>& names) {
+  std::vector<size_t> sorted(std::max<size_t>(names.size(), 1));
+  std::iota(sorted.begin(), sorted.end(), size_t{0});
+  std::sort(sorted.begin(), sorted.end(), [&](size_t a, size_t b) { return names[a] < names[b]; });
+  return sorted;
+}
+
 }  // namespace
+
+bool Contains(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
 
 absl::Status ReadAttributes(tensorflow::OpKernelConstruction* ctx, DatasetAttributes* attributes) {
   absl::Status status;
@@ -64,6 +74,7 @@ ElementOptions MakeElementOptions(const DatasetAttributes& attributes, const std
       NotNegative(attributes.skip_header_lines, "skip_header_lines");
   options.stream.text.repeated_header = attributes.repeated_header;
   options.stream.text.strip_carriage_return = attributes.strip_carriage_return;
+  options.stream.attributes = attributes.manifest_attributes;
   options.stream.max_record_bytes = NotNegative(attributes.max_record_bytes, "max_record_bytes");
   options.stream.max_corrupted_records_to_skip =
       NotNegative(attributes.max_corrupted_records_to_skip, "max_corrupted_records_to_skip");
@@ -73,6 +84,7 @@ ElementOptions MakeElementOptions(const DatasetAttributes& attributes, const std
   CheckIsPipeChannel(channel, attributes.pipe_channels);
   element.epochs = attributes.repeat_count;
   element.batch_size = static_cast<int64_t>(NotNegative(attributes.batch_size, "batch_size"));
+  element.components = SortedByName(attributes.manifest_attributes);
   element.drop_remainder = attributes.drop_remainder;
   element.shard = MakeShard(attributes);
   return element;

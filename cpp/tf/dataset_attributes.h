@@ -38,6 +38,8 @@ struct DatasetAttributes {
   int64_t skip_header_lines = 0;
   bool repeated_header = false;
   bool strip_carriage_return = false;
+  std::vector<std::string> manifest_attributes;
+  std::vector<std::string> reshuffled_channels;
 
   // Calls `visit`(name, attribute) for each of them.
   template <typename Attributes, typename Visit>
@@ -65,10 +67,14 @@ struct DatasetAttributes {
     visit("skip_header_lines", attributes.skip_header_lines);
     visit("repeated_header", attributes.repeated_header);
     visit("strip_carriage_return", attributes.strip_carriage_return);
+    visit("manifest_attributes", attributes.manifest_attributes);
+    visit("reshuffled_channels", attributes.reshuffled_channels);
   }
 };
 
 absl::Status ReadAttributes(tensorflow::OpKernelConstruction* ctx, DatasetAttributes* attributes);
+
+bool Contains(const std::vector<std::string>& names, const std::string& name);
 
 // What `attributes` mean for `channel`. Throws InvalidArgumentError for values that mean nothing,
 // and for a channel that is not among `pipe_channels`.

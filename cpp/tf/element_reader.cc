@@ -12,6 +12,7 @@
 namespace pipemode {
 namespace {
 
+using tensorflow::Tensor;
 using tensorflow::tstring;
 
 constexpr size_t kUnlimited = std::numeric_limits<size_t>::max();
@@ -40,6 +41,24 @@ class TStringSink final : public RecordSink {
 
 }  // namespace
 
+std::vector<Tensor> VectorTensors(const std::vector<size_t>& components,
+                                  const RecordColumns& columns) {
+  std::vector<Tensor> tensors;
+  tensors.reserve(components.size());
+  for (const size_t column : components) tensors.push_back(VectorTensor(columns[column]));
+  return tensors;
+}
+
+std::vector<Tensor> ScalarTensors(const std::vector<size_t>& components,
+                                  const RecordColumns& columns, size_t row) {
+  std::vector<Tensor> tensors;
+  tensors.reserve(components.size());
+  for (const size_t column : components) {
+    tensors.push_back(ScalarTensor(columns[column]->data()[row]));
+  }
+  return tensors;
+}
+
 ElementReader::ElementReader(const ElementOptions& options, size_t max_idle_bytes,
                              const WaitContext& context, ReaderCounters* counters,
                              std::function<void()> before_next_epoch)
@@ -52,7 +71,8 @@ ElementReader::ElementReader(const ElementOptions& options, size_t max_idle_byte
             if (before_next_epoch) before_next_epoch();
           },
           options.shard),
-      arrays_(max_idle_bytes) {}
+      arrays_(max_idle_bytes, options.components.size()),
+      table_(&arrays_) {}
 
 void ElementReader::Resume(const SequencePosition& position) {
   records_.Resume(position);
@@ -60,49 +80,76 @@ void ElementReader::Resume(const SequencePosition& position) {
 }
 
 std::optional<Element> ElementReader::Next() {
-  if (options_.batch_size == 0) {
-    if (!ReadPending()) return std::nullopt;
-    const size_t bytes = pending_.size();
-    return Element{ScalarTensor(pending_), 1, bytes, position()};
-  }
-  FillArray(static_cast<size_t>(options_.batch_size), kUnlimited);
+  const bool batched = options_.batch_size > 0;
+  FillRows(batched ? static_cast<size_t>(options_.batch_size) : 1, kUnlimited);
   if (!IsElement(filled())) return std::nullopt;
-  std::shared_ptr<RecordArray> array = TakeArray();
-  const size_t records = array->size();
-  const size_t bytes = array->bytes();
-  return Element{VectorTensor(std::move(array)), records, bytes, filled_to_};
+  Element element;
+  element.records = filled() * options_.components.size();
+  element.bytes = table_.bytes();
+  element.position = filled_to_;
+  if (batched) {
+    element.tensors = VectorTensors(options_.components, TakeRows());
+  } else {
+    element.tensors = ScalarTensors(options_.components, table_.columns(), 0);
+    table_.Clear();
+  }
+  return element;
 }
 
 bool ElementReader::Skip() {
-  if (options_.batch_size == 0) return NextRecord(nullptr);
-  // Records that an error left in the batch count.
+  // Lines that an error left in the batch count.
   size_t dropped = filled();
-  array_ = nullptr;
-  while (dropped < static_cast<size_t>(options_.batch_size) && NextRecord(nullptr)) {
-    ++dropped;
-  }
+  table_.Clear();
+  const auto wanted = static_cast<size_t>(std::max<int64_t>(options_.batch_size, 1));
+  while (dropped < wanted && NextRecord(nullptr)) ++dropped;
   return IsElement(dropped);
 }
 
-bool ElementReader::IsElement(size_t records) const noexcept {
-  if (options_.batch_size == 0 || !options_.drop_remainder) return records > 0;
-  return records == static_cast<size_t>(options_.batch_size);
+bool ElementReader::IsElement(size_t rows) const noexcept {
+  if (options_.batch_size == 0 || !options_.drop_remainder) return rows > 0;
+  return rows == static_cast<size_t>(options_.batch_size);
 }
 
-bool ElementReader::FillArray(size_t max_records, size_t max_bytes) {
-  while (filled() < max_records && (array_ == nullptr || array_->bytes() < max_bytes)) {
+bool ElementReader::FillRows(size_t max_rows, size_t max_bytes) {
+  Align();
+  const size_t columns = options_.components.size();
+  // Whole rows, and at least one, whatever their size.
+  while (filled() == 0 || table_.rest() > 0 ||
+         (filled() < max_rows && table_.bytes() < max_bytes)) {
     views_.clear();
-    records_.TakeBuffered(std::min(max_records - filled(), kMaxViews), &views_);
-    if (views_.empty() && !ReadPending()) return false;
-    if (array_ == nullptr) array_ = arrays_.Get();
-    if (views_.empty()) array_->AppendSwapped(pending_);
-    for (const std::string_view view : views_) array_->Append(view);
+    const size_t wanted = std::min(max_rows - filled(), kMaxViews) * columns - table_.rest();
+    records_.TakeBuffered(std::min(wanted, kMaxViews), &views_);
+    if (!views_.empty()) {
+      AppendViews();
+    } else if (ReadPending()) {
+      table_.AppendSwapped(pending_);
+    } else {
+      return false;
+    }
     filled_to_ = position();
+    filled_to_.records -= table_.rest();
   }
   return true;
 }
 
-// Reads one record to where it stays untouched if the array is taken meanwhile.
+// After an error, the table may end with a part of a line of which no more will come, or without
+// the first part of one that goes on.
+void ElementReader::Align() {
+  if (table_.rest() == records_.column()) return;
+  table_.DropRest();
+  if (records_.column() > 0) NextRecord(nullptr);
+}
+
+void ElementReader::AppendViews() {
+  try {
+    for (const std::string_view view : views_) table_.Append(view);
+  } catch (...) {
+    table_.DropRest();  // lest its next column be filled from another line
+    throw;
+  }
+}
+
+// Reads one record to where it stays untouched if the rows are taken meanwhile.
 bool ElementReader::ReadPending() {
   TStringSink sink(&pending_);
   const bool found = NextRecord(&sink);

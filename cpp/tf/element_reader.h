@@ -24,17 +24,26 @@ struct ElementOptions {
   ChannelOptions channel;
   int64_t epochs = 1;      // negative: endless
   int64_t batch_size = 0;  // 0: elements are scalars
+  // Which attribute of a line each component of an element is; one for plain records.
+  std::vector<size_t> components = {0};
   bool drop_remainder = false;
   Shard shard;
 };
 
-// One element of a dataset.
+// One element of a dataset: of one line, a record or the attributes of a manifest's line, or of a
+// batch of them.
 struct Element {
-  tensorflow::Tensor tensor;
-  size_t records = 0;
+  std::vector<tensorflow::Tensor> tensors;
+  size_t records = 0;         // each attribute is one
   size_t bytes = 0;           // of all records together
   SequencePosition position;  // behind the last one
 };
+
+// The elements whose components are the vectors `columns`, or scalars of their row `row`.
+std::vector<tensorflow::Tensor> VectorTensors(const std::vector<size_t>& components,
+                                              const RecordColumns& columns);
+std::vector<tensorflow::Tensor> ScalarTensors(const std::vector<size_t>& components,
+                                              const RecordColumns& columns, size_t row);
 
 // The records of a dataset, one by one or in arrays. Not safe for use by two threads at once.
 class ElementReader {
@@ -48,7 +57,7 @@ class ElementReader {
   // See EpochSequence.
   void Resume(const SequencePosition& position);
 
-  // Where the next record is that neither an element nor the array has.
+  // Where the next record is that neither an element nor the rows have.
   const SequencePosition& position() const noexcept { return records_.position(); }
 
   // Returns the next element; nothing at the end, then always. Throws as EpochSequence::Read. A
@@ -58,27 +67,29 @@ class ElementReader {
   // Drops one element. Returns false at the end.
   bool Skip();
 
-  // Reads until the array that TakeArray returns has `max_records`, or `max_bytes` or more. Returns
-  // false if the records end before that. Throws as EpochSequence::Read.
-  bool FillArray(size_t max_records, size_t max_bytes);
+  // Reads until there are `max_rows`, one for each line, or `max_bytes` or more. Returns false if
+  // the records end before that. Throws as EpochSequence::Read.
+  bool FillRows(size_t max_rows, size_t max_bytes);
 
-  // The position behind the last record of the array.
+  // The position behind the last row.
   const SequencePosition& filled_to() const noexcept { return filled_to_; }
 
-  // How many records TakeArray would return.
-  size_t filled() const noexcept { return array_ == nullptr ? 0 : array_->size(); }
+  // How many rows TakeRows would return.
+  size_t filled() const noexcept { return table_.rows(); }
 
-  // Takes what FillArray has read so far; may be called from a WaitObserver while FillArray waits.
-  // There must be records.
-  std::shared_ptr<RecordArray> TakeArray() { return std::move(array_); }
+  // Takes what FillRows has read so far, whole lines only; may be called from a WaitObserver while
+  // FillRows waits. There must be rows.
+  RecordColumns TakeRows() { return table_.TakeRows(); }
 
-  // What is left of the records at the end makes an element too, unless it is to be dropped.
-  bool IsElement(size_t records) const noexcept;
+  // What is left of the rows at the end makes an element too, unless it is to be dropped.
+  bool IsElement(size_t rows) const noexcept;
 
  private:
+  void Align();
+  void AppendViews();
   bool ReadPending();
   void LogLostEpochs();
-  // Reads the next record into `sink`, or drops it if that is null.
+  // Reads the next record into `sink`, or drops a line if that is null.
   bool NextRecord(RecordSink* sink);
   void Count();
   void LogCorruptedRecords();
@@ -88,7 +99,7 @@ class ElementReader {
   EpochSequence records_;
   uint64_t epochs_before_ = 0;  // in another iterator's time
   RecordArrayPool arrays_;
-  std::shared_ptr<RecordArray> array_;  // being filled, if any
+  RecordTable table_;  // being filled
   SequencePosition filled_to_;
   tensorflow::tstring pending_;  // the record being read, where it is not wholly buffered
   std::vector<std::string_view> views_;

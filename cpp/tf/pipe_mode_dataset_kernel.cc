@@ -97,7 +97,9 @@ class CallGuard final : public WaitObserver {
   }
 
   void OnWaited(std::chrono::steady_clock::duration time) override {
+    // Somebody waits for the record, since it is only read when asked for.
     counters_.pipe_wait.Add(time);
+    counters_.starved.Add(time);
   }
 
  private:
@@ -126,15 +128,14 @@ class PipeModeDatasetOp::Dataset final : public data::DatasetBase {
       : DatasetBase(data::DatasetContext(ctx)),
         attributes_(attributes),
         options_(std::move(options)),
-        output_shapes_({ElementShape(attributes)}) {}
+        is_reshuffled_(Contains(attributes.reshuffled_channels, options_.channel.channel)),
+        output_dtypes_(options_.components.size(), tensorflow::DT_STRING),
+        output_shapes_(options_.components.size(), ElementShape(attributes)) {}
 
   std::unique_ptr<data::IteratorBase> MakeIteratorInternal(
       const std::string& prefix) const override;
 
-  const tensorflow::DataTypeVector& output_dtypes() const override {
-    static const auto* const dtypes = new tensorflow::DataTypeVector({tensorflow::DT_STRING});
-    return *dtypes;
-  }
+  const tensorflow::DataTypeVector& output_dtypes() const override { return output_dtypes_; }
 
   const std::vector<tensorflow::PartialTensorShape>& output_shapes() const override {
     return output_shapes_;
@@ -173,6 +174,8 @@ class PipeModeDatasetOp::Dataset final : public data::DatasetBase {
 
   const DatasetAttributes attributes_;
   const ElementOptions options_;  // what they mean for this channel
+  const bool is_reshuffled_;
+  const tensorflow::DataTypeVector output_dtypes_;
   const std::vector<tensorflow::PartialTensorShape> output_shapes_;
 };
 
@@ -231,7 +234,7 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
       counters_->records.Add(element->records);
       counters_->bytes.Add(element->bytes);
       bytes_read_->IncrementBy(static_cast<int64_t>(element->bytes));
-      out_tensors->push_back(std::move(element->tensor));
+      *out_tensors = std::move(element->tensors);
     }
     return absl::OkStatus();
   }
@@ -280,6 +283,12 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
       });
     }
     if (!status.ok()) return status;
+    if (dataset()->is_reshuffled_ && saved.position.records > 0) {
+      LogWarning("channel '" + dataset()->options_.channel.channel +
+                 "' has a ShuffleConfig: each epoch sends its objects in another order, so behind "
+                 "the restored position of PipeModeDataset some records come twice and others not "
+                 "at all; for exact resume start the job without it, and shuffle the dataset");
+    }
     position_ = saved.position;
     ended_ = saved.ended;
     return status;

@@ -29,6 +29,8 @@ REGISTER_OP("PipeModeDataset")
     .Attr("skip_header_lines: int = 0")
     .Attr("repeated_header: bool = false")
     .Attr("strip_carriage_return: bool = false")
+    .Attr("manifest_attributes: list(string) = []")
+    .Attr("reshuffled_channels: list(string) = []")
     .Attr("output_types: list(type) >= 1 = [DT_STRING]")
     .Attr("output_shapes: list(shape) >= 1 = [{}]")
     .Attr("metadata: string = ''")
@@ -42,7 +44,8 @@ Creates a dataset of the records of a SageMaker Pipe-mode channel.
 
 Each iterator reads one epoch, or several, one after the other: the FIFO `<pipe_dir>/<channel>_<n>`,
 where n comes from the state folder and is claimed when its first record is asked for. An element
-is a record, as a scalar string, or a batch of records, as a vector of strings.
+is a record, as a scalar string, or a batch of records, as a vector of strings; of an augmented
+manifest, a scalar or a vector for each attribute.
 
 channel: A scalar. The channel's name.
 record_format: `RecordIO`, `TFRecord` or `TextLine`.
@@ -64,15 +67,20 @@ repeat_count: How many epochs an iterator reads; negative: all that come.
 batch_size: If positive, elements are vectors of so many records, across the ends of epochs.
 read_ahead_bytes: How many bytes of records may lie ready; 0: records are read when asked for.
 drop_remainder: Whether to drop a last batch that is not full.
-num_shards: Of so many records in a row, only one is read and the others are dropped:
+num_shards: Of so many records, or lines of a manifest, in a row, only one is read and the others are dropped:
 shard_index: the one of this number, from 0.
 shard_across_epochs: Whether to count on from epoch to epoch, and not from 0 in each.
 skip_header_lines: How many lines at the beginning of each epoch are dropped; TextLine only, as
   the two that follow.
-repeated_header: Whether lines equal to one of those are dropped wherever they come again.
+repeated_header: Whether these lines are dropped wherever all of them come again, in this order.
 strip_carriage_return: Whether a carriage return at the end of a line is dropped.
-output_types: DT_STRING.
-output_shapes: A scalar, or a vector of `batch_size`, unknown where the last may be shorter.
+manifest_attributes: The attributes of each line of an augmented manifest, in the order in which
+  their records come; RecordIO only. Empty: each record is an element.
+reshuffled_channels: Names of channels whose order changes from epoch to epoch: restoring an
+  iterator of one warns.
+output_types: DT_STRING for each component: one, or the attributes in the order of their names.
+output_shapes: Of each: a scalar, or a vector of `batch_size`, unknown where the last may be
+  shorter.
 metadata: Set by tf.data.
 )doc");
 

@@ -53,7 +53,7 @@ queued_records: Records that have been read ahead and not been asked for yet.
 queued_bytes: Bytes of these.
 pipe_wait_seconds: How long iterators have waited for the pipe.
 backpressure_seconds: How long the pipe has waited for iterators.
-starved_seconds: How long iterators were waited for although they read ahead.
+starved_seconds: How long iterators were waited for.
 )doc");
 
 class PipeModeStatsOp final : public OpKernel {

@@ -14,7 +14,7 @@ namespace {
 using tensorflow::Tensor;
 
 // Scalars go through the queue in groups: a lock for each would cost more than the rest.
-constexpr size_t kMaxGroupRecords = 512;
+constexpr size_t kMaxGroupRows = 512;
 constexpr size_t kMaxGroupBytes = size_t{256} << 10;
 // What a string takes besides its bytes.
 constexpr size_t kRecordOverheadBytes = 64;
@@ -23,8 +23,9 @@ constexpr size_t kRecordOverheadBytes = 64;
 
 ReadAhead::ReadAhead(const ElementOptions& options, size_t budget_bytes, ReaderCounters* counters)
     : batched_(options.batch_size > 0),
-      stride_(options.shard.count),
-      group_records_(batched_ ? static_cast<size_t>(options.batch_size) : kMaxGroupRecords),
+      components_(options.components),
+      stride_(options.shard.count * components_.size()),
+      group_rows_(batched_ ? static_cast<size_t>(options.batch_size) : kMaxGroupRows),
       group_bytes_(batched_ ? std::numeric_limits<size_t>::max()
                             : std::min(budget_bytes / 4, kMaxGroupBytes)),
       counters_(*counters),
@@ -50,28 +51,29 @@ std::optional<Element> ReadAhead::Next(const WaitContext& context) {
 }
 
 std::optional<Element> ReadAhead::TakeElement() {
-  if (taking_.records == nullptr) return std::nullopt;
-  RecordArray& array = *taking_.records;
+  if (taking_.columns.empty()) return std::nullopt;
+  const size_t rows = RowsOf(taking_.columns);
   if (batched_) {
-    const size_t records = array.size();
-    const size_t bytes = array.bytes();
-    return Take(VectorTensor(std::exchange(taking_.records, nullptr)), records, bytes,
+    const RecordColumns columns = std::exchange(taking_.columns, {});
+    return Take(VectorTensors(components_, columns), rows * columns.size(), BytesOf(columns),
                 taking_.position);
   }
-  tensorflow::tstring& record = array.data()[taken_++];
-  const size_t bytes = record.size();
+  const size_t row = taken_++;
+  size_t bytes = 0;
+  for (const auto& column : taking_.columns) bytes += column->data()[row].size();
   // Scalars that go together are of one epoch.
   SequencePosition position = taking_.position;
-  position.records -= (array.size() - taken_) * stride_;
-  Tensor tensor = ScalarTensor(record);
-  if (taken_ == array.size()) taking_.records = nullptr;
-  return Take(std::move(tensor), 1, bytes, position);
+  position.records -= (rows - taken_) * stride_;
+  std::vector<Tensor> tensors = ScalarTensors(components_, taking_.columns, row);
+  if (taken_ == rows) taking_.columns.clear();
+  return Take(std::move(tensors), components_.size(), bytes, position);
 }
 
-Element ReadAhead::Take(Tensor tensor, size_t records, size_t bytes, SequencePosition position) {
+Element ReadAhead::Take(std::vector<Tensor> tensors, size_t records, size_t bytes,
+                        const SequencePosition& position) {
   counters_.records_out.Add(records);
   counters_.bytes_out.Add(bytes);
-  return {std::move(tensor), records, bytes, position};
+  return {std::move(tensors), records, bytes, position};
 }
 
 ReadAhead::Group ReadAhead::PopGroup(const WaitContext& context) {
@@ -88,33 +90,45 @@ ReadAhead::Group ReadAhead::PopGroup(const WaitContext& context) {
   return std::move(*group);
 }
 
-void ReadAhead::Run() {
-  for (;;) {
-    Group group;
-    try {
-      group.at_end = !reader_.FillArray(group_records_, group_bytes_);
-    } catch (...) {
-      group.error = std::current_exception();
+void ReadAhead::Run() noexcept {
+  try {
+    while (ReadGroup()) {
     }
-    if (cancel_.cancelled()) return;
-    // A batch that an error interrupts is filled further by what comes after it.
-    const bool complete = !batched_ || !group.error;
-    if (complete && reader_.IsElement(reader_.filled())) group.records = reader_.TakeArray();
-    const bool failed = group.error != nullptr;
-    const bool at_end = group.at_end;
-    if (!Push(std::move(group)) || at_end) return;
-    // Not a byte is read, no epoch claimed, for a consumer that gives up after an error.
-    if (failed && !WaitForDemand()) return;
+  } catch (...) {
+    // No memory for the group itself. It is lost, so there must be no more behind it.
+    Group group;
+    group.error = std::current_exception();
+    group.at_end = true;
+    queue_.PushLast(std::move(group));
   }
+}
+
+// Returns false after the last one.
+bool ReadAhead::ReadGroup() {
+  Group group;
+  try {
+    group.at_end = !reader_.FillRows(group_rows_, group_bytes_);
+  } catch (...) {
+    group.error = std::current_exception();
+  }
+  if (cancel_.cancelled()) return false;
+  // A batch that an error interrupts is filled further by what comes after it.
+  const bool complete = !batched_ || !group.error;
+  if (complete && reader_.IsElement(reader_.filled())) group.columns = reader_.TakeRows();
+  const bool failed = group.error != nullptr;
+  const bool at_end = group.at_end;
+  if (!Push(std::move(group)) || at_end) return false;
+  // Not a byte is read, no epoch claimed, for a consumer that gives up after an error.
+  return !failed || WaitForDemand();
 }
 
 // Returns false once the consumer is gone.
 bool ReadAhead::Push(Group group) {
   group.position = reader_.filled_to();
   size_t size = 0;
-  if (group.records != nullptr) {
-    const size_t records = group.records->size();
-    const size_t bytes = group.records->bytes();
+  if (!group.columns.empty()) {
+    const size_t records = RowsOf(group.columns) * group.columns.size();
+    const size_t bytes = BytesOf(group.columns);
     counters_.records_in.Add(records);
     counters_.bytes_in.Add(bytes);
     size = bytes + records * kRecordOverheadBytes;
@@ -129,7 +143,7 @@ bool ReadAhead::Push(Group group) {
 bool ReadAhead::Flush() {
   if (batched_ || reader_.filled() == 0) return true;
   Group group;
-  group.records = reader_.TakeArray();
+  group.columns = reader_.TakeRows();
   return Push(std::move(group));
 }
 

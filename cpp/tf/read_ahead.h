@@ -21,6 +21,7 @@
 #include <optional>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "core/base/byte_budget_queue.h"
 #include "core/channel/channel_stats.h"
@@ -50,17 +51,19 @@ class ReadAhead final : private WaitObserver {
  private:
   // What goes through the queue at once.
   struct Group {
-    std::shared_ptr<RecordArray> records;  // one batch, or scalars; may be null
-    SequencePosition position;             // behind the last of them
-    std::exception_ptr error;              // comes after them
-    bool at_end = false;                   // likewise
+    RecordColumns columns;      // of one batch, or of scalars; may be none
+    SequencePosition position;  // behind the last of them
+    std::exception_ptr error;   // comes after them
+    bool at_end = false;        // likewise
   };
 
-  void Run();
+  void Run() noexcept;
+  bool ReadGroup();
   bool Push(Group group);
   bool Flush();
   std::optional<Element> TakeElement();
-  Element Take(tensorflow::Tensor tensor, size_t records, size_t bytes, SequencePosition position);
+  Element Take(std::vector<tensorflow::Tensor> tensors, size_t records, size_t bytes,
+               const SequencePosition& position);
   bool WaitForDemand();
   void BeforeNextEpoch();
   Group PopGroup(const WaitContext& context);
@@ -71,15 +74,16 @@ class ReadAhead final : private WaitObserver {
   void OnWaited(std::chrono::steady_clock::duration time) override;
 
   const bool batched_;
-  const uint64_t stride_;  // from a record to the next one of this shard
-  const size_t group_records_;
+  const std::vector<size_t> components_;
+  const uint64_t stride_;  // in records, from a line to the next one of this shard
+  const size_t group_rows_;
   const size_t group_bytes_;
   ReaderCounters& counters_;
   CancelToken cancel_;
   ElementReader reader_;  // the thread's, once that has started
   ByteBudgetQueue<Group> queue_;
   Group taking_;      // the consumer's, as all below
-  size_t taken_ = 0;  // records of it
+  size_t taken_ = 0;  // rows of it
   std::thread thread_;
 };
 

@@ -90,6 +90,11 @@ void RecordArray::AppendSwapped(tstring& record) {
   std::swap(AddString(), record);
 }
 
+void RecordArray::RemoveLast(tstring& record) {
+  std::swap(record, strings_[--size_]);
+  bytes_ -= record.size();
+}
+
 tstring& RecordArray::AddString() {
   if (size_ == capacity_) Grow();
   return strings_[size_++];
@@ -114,40 +119,82 @@ size_t RecordArray::AllocatedBytes() const {
 }
 
 struct RecordArrayPool::Idle {
+  using Arrays = std::vector<std::pair<std::unique_ptr<RecordArray>, size_t>>;
+
   const size_t max_bytes;
   std::mutex mutex;  // guards all below; only moves are done under it
-  std::vector<std::pair<std::unique_ptr<RecordArray>, size_t>> arrays;
+  std::vector<Arrays> columns;
   size_t bytes = 0;
 };
 
-RecordArrayPool::RecordArrayPool(size_t max_idle_bytes)
-    : idle_(new Idle{max_idle_bytes, {}, {}, 0}) {}
+RecordArrayPool::RecordArrayPool(size_t max_idle_bytes, size_t columns)
+    : idle_(new Idle{max_idle_bytes, {}, std::vector<Idle::Arrays>(columns), 0}) {}
 
-std::shared_ptr<RecordArray> RecordArrayPool::Get() {
+size_t RecordArrayPool::columns() const noexcept { return idle_->columns.size(); }
+
+std::shared_ptr<RecordArray> RecordArrayPool::Get(size_t column) {
   std::unique_ptr<RecordArray> array;
   {
     const std::lock_guard<std::mutex> lock(idle_->mutex);
-    if (!idle_->arrays.empty()) {
+    Idle::Arrays& arrays = idle_->columns[column];
+    if (!arrays.empty()) {
       // The last one that came back is the one most likely to be in cache.
-      array = std::move(idle_->arrays.back().first);
-      idle_->bytes -= idle_->arrays.back().second;
-      idle_->arrays.pop_back();
+      array = std::move(arrays.back().first);
+      idle_->bytes -= arrays.back().second;
+      arrays.pop_back();
     }
   }
   if (array == nullptr) array = std::make_unique<RecordArray>();
-  return {array.release(), [weak = std::weak_ptr<Idle>(idle_)](RecordArray* used) {
+  return {array.release(), [weak = std::weak_ptr<Idle>(idle_), column](RecordArray* used) {
             std::unique_ptr<RecordArray> owned(used);
-            if (const auto idle = weak.lock()) Put(std::move(owned), *idle);
+            if (const auto idle = weak.lock()) Put(std::move(owned), column, *idle);
           }};
 }
 
-void RecordArrayPool::Put(std::unique_ptr<RecordArray> array, Idle& idle) {
+void RecordArrayPool::Put(std::unique_ptr<RecordArray> array, size_t column, Idle& idle) {
   array->Clear();
   const size_t bytes = array->AllocatedBytes();
   const std::lock_guard<std::mutex> lock(idle.mutex);
-  if (idle.arrays.size() >= kMinIdleArrays && idle.bytes + bytes > idle.max_bytes) return;
+  Idle::Arrays& arrays = idle.columns[column];
+  if (arrays.size() >= kMinIdleArrays && idle.bytes + bytes > idle.max_bytes) return;
+  arrays.emplace_back(std::move(array), bytes);
   idle.bytes += bytes;
-  idle.arrays.emplace_back(std::move(array), bytes);
+}
+
+size_t BytesOf(const RecordColumns& columns) noexcept {
+  size_t bytes = 0;
+  for (const auto& column : columns) bytes += column->bytes();
+  return bytes;
+}
+
+void RecordTable::DropRest() {
+  tstring record;
+  while (column_ > 0) columns_[--column_]->RemoveLast(record);
+}
+
+RecordColumns RecordTable::TakeRows() {
+  if (column_ == 0) return std::exchange(columns_, {});
+  RecordTable rest(&pool_);
+  for (const auto& column : columns_) {
+    if (rest.rest() == column_) break;
+    tstring record;
+    column->RemoveLast(record);
+    rest.AppendSwapped(record);
+  }
+  std::swap(columns_, rest.columns_);
+  return std::move(rest.columns_);
+}
+
+void RecordTable::Clear() noexcept {
+  for (const auto& column : columns_) column->Clear();
+  column_ = 0;
+}
+
+void RecordTable::MakeColumns() {
+  RecordColumns columns;
+  columns.reserve(pool_.columns());
+  for (size_t column = 0; column < pool_.columns(); ++column) columns.push_back(pool_.Get(column));
+  columns_ = std::move(columns);
 }
 
 Tensor VectorTensor(std::shared_ptr<RecordArray> array) {

@@ -39,6 +39,9 @@ class RecordArray {
   // Appends `record` itself; it is some other string with allocated memory afterwards, or empty.
   void AppendSwapped(tensorflow::tstring& record);
 
+  // Takes the last record away, into `record`.
+  void RemoveLast(tensorflow::tstring& record);
+
   // Forgets all records.
   void Clear() noexcept { size_ = bytes_ = 0; }
 
@@ -58,18 +61,78 @@ class RecordArray {
 // Hands out arrays, and takes them back from any thread. What is handed out may outlive the pool.
 class RecordArrayPool {
  public:
-  // Keeps arrays with up to `max_idle_bytes` for the next use, but always two: a smaller budget
-  // than a batch must not mean page faults at every batch.
-  explicit RecordArrayPool(size_t max_idle_bytes);
+  // Keeps arrays with up to `max_idle_bytes` for the next use, but always two of each column: a
+  // smaller budget than a batch must not mean page faults at every batch.
+  RecordArrayPool(size_t max_idle_bytes, size_t columns);
 
-  // Returns an array without records.
-  std::shared_ptr<RecordArray> Get();
+  size_t columns() const noexcept;
+
+  // Returns an array without records for a column. One that comes back serves the same column
+  // again, or an array of labels would grow as large as one of images.
+  std::shared_ptr<RecordArray> Get(size_t column);
 
  private:
   struct Idle;
-  static void Put(std::unique_ptr<RecordArray> array, Idle& idle);
+  static void Put(std::unique_ptr<RecordArray> array, size_t column, Idle& idle);
 
   const std::shared_ptr<Idle> idle_;
+};
+
+// The arrays of a table, one for each column, all as long.
+using RecordColumns = std::vector<std::shared_ptr<RecordArray>>;
+
+inline size_t RowsOf(const RecordColumns& columns) noexcept {
+  return columns.empty() ? 0 : columns.front()->size();
+}
+size_t BytesOf(const RecordColumns& columns) noexcept;
+
+// Records that come one after the other, sorted into the rows and columns of a table. Not safe for
+// use by two threads at once.
+class RecordTable {
+ public:
+  // `pool` must outlive the table.
+  explicit RecordTable(RecordArrayPool* pool) : pool_(*pool) {}
+
+  // Appends a copy of `record`.
+  void Append(std::string_view record) {
+    Column().Append(record);
+    Advance();
+  }
+  // Appends `record` itself; see RecordArray.
+  void AppendSwapped(tensorflow::tstring& record) {
+    Column().AppendSwapped(record);
+    Advance();
+  }
+
+  // Rows that are complete.
+  size_t rows() const noexcept { return columns_.empty() ? 0 : columns_.back()->size(); }
+  // Records of the row that is not.
+  size_t rest() const noexcept { return column_; }
+  // The bytes of all records.
+  size_t bytes() const noexcept { return BytesOf(columns_); }
+
+  // Drops the row that is not complete.
+  void DropRest();
+  // Takes all complete rows; there must be some.
+  RecordColumns TakeRows();
+  // Where the records are.
+  RecordColumns& columns() noexcept { return columns_; }
+  // Drops all records.
+  void Clear() noexcept;
+
+ private:
+  RecordArray& Column() {
+    if (columns_.empty()) MakeColumns();
+    return *columns_[column_];
+  }
+  void Advance() noexcept {
+    if (++column_ == columns_.size()) column_ = 0;
+  }
+  void MakeColumns();
+
+  RecordArrayPool& pool_;
+  RecordColumns columns_;
+  size_t column_ = 0;  // of the next record
 };
 
 // A vector of the records of `array`, which keeps the array until nobody uses the vector any more.

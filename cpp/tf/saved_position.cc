@@ -12,12 +12,13 @@ namespace {
 namespace data = tensorflow::data;
 using tensorflow::tstring;
 
-constexpr int64_t kVersion = 2;
+constexpr int64_t kVersion = 3;
 // More than anybody can have read: at a hundred million a second, for a month.
 constexpr int64_t kMaxCount = int64_t{1} << 48;
 constexpr char kVersionKey[] = "version";
 constexpr char kChannelKey[] = "channel";
 constexpr char kFormatKey[] = "record_format";
+constexpr char kAttributesKey[] = "attributes";
 constexpr char kEpochsKey[] = "epochs";
 constexpr char kRecordsKey[] = "records";
 constexpr char kRecordsBeforeKey[] = "records_before";
@@ -27,8 +28,8 @@ absl::Status Refuse(const std::string& what) {
   return absl::InvalidArgumentError("cannot go on where the checkpoint was: " + what);
 }
 
-absl::Status CheckCount(const char* key, int64_t count) {
-  if (count >= 0 && count <= kMaxCount) return absl::OkStatus();
+absl::Status CheckCount(const char* key, int64_t count, int64_t unit) {
+  if (count >= 0 && count <= kMaxCount && count % unit == 0) return absl::OkStatus();
   return Refuse("its position makes no sense (" + std::string(key) + ": " + std::to_string(count) +
                 "); is the file damaged?");
 }
@@ -50,6 +51,7 @@ absl::Status WritePosition(const SavedPosition& saved, const ChannelOptions& cha
   write(kVersionKey, kVersion);
   write(kChannelKey, tstring(channel.channel));
   write(kFormatKey, tstring(FormatName(channel.stream.format)));
+  write(kAttributesKey, static_cast<int64_t>(channel.stream.attributes.size()));
   write(kEpochsKey, static_cast<int64_t>(saved.position.epochs));
   write(kRecordsKey, static_cast<int64_t>(saved.position.records));
   write(kRecordsBeforeKey, static_cast<int64_t>(saved.position.records_before));
@@ -70,25 +72,35 @@ absl::Status ReadPosition(const ChannelOptions& channel, const std::string& pref
   }
   absl::Status status;
   const auto read = [&](const char* key, auto* value) {
-    if (status.ok()) status = reader->ReadScalar(prefix, key, value);
+    if (status.ok() && !reader->ReadScalar(prefix, key, value).ok()) {
+      status = Refuse("of its position a part is missing (" + std::string(key) +
+                      "); is the file damaged?");
+    }
   };
   tstring name;
   tstring format;
+  int64_t attributes = 0;
   int64_t epochs = 0;
   int64_t records = 0;
   int64_t records_before = 0;
   int64_t ended = 0;
   read(kChannelKey, &name);
   read(kFormatKey, &format);
+  read(kAttributesKey, &attributes);
   read(kEpochsKey, &epochs);
   read(kRecordsKey, &records);
   read(kRecordsBeforeKey, &records_before);
   read(kEndedKey, &ended);
   if (status.ok()) status = CheckSame("channel", name, channel.channel);
   if (status.ok()) status = CheckSame("record_format", format, FormatName(channel.stream.format));
-  if (status.ok()) status = CheckCount(kEpochsKey, epochs);
-  if (status.ok()) status = CheckCount(kRecordsKey, records);
-  if (status.ok()) status = CheckCount(kRecordsBeforeKey, records_before);
+  if (status.ok()) {
+    status = CheckSame("the number of attributes", std::to_string(attributes),
+                       std::to_string(channel.stream.attributes.size()));
+  }
+  const auto in_line = static_cast<int64_t>(RecordsInLine(channel.stream));
+  if (status.ok()) status = CheckCount(kEpochsKey, epochs, 1);
+  if (status.ok()) status = CheckCount(kRecordsKey, records, in_line);
+  if (status.ok()) status = CheckCount(kRecordsBeforeKey, records_before, in_line);
   if (!status.ok()) return status;
   saved->position.epochs = static_cast<uint64_t>(epochs);
   saved->position.records = static_cast<uint64_t>(records);

@@ -63,6 +63,14 @@ def is_reshuffled(config: InputDataConfig, channel: Any) -> bool:
     return isinstance(channel, str) and bool(config.get(channel, {}).get("ShuffleConfig"))
 
 
+def attribute_names(config: InputDataConfig, channel: Any) -> tuple[str, ...] | None:
+    """Returns the attributes that are sent of a manifest's lines; ``None`` if that is not said."""
+    names = config.get(channel, {}).get("AttributeNames") if isinstance(channel, str) else None
+    if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
+        return None
+    return tuple(names)
+
+
 def input_mode(config: InputDataConfig, channel: Any) -> str:
     """Returns how ``channel`` comes: ``'pipe'``, ``'file'`` or ``'fastfile'``.
 

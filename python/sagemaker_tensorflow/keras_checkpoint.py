@@ -73,7 +73,8 @@ class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
         is_positive = isinstance(save_freq, int) and save_freq > 0
         if save_freq != "epoch" and (isinstance(save_freq, bool) or not is_positive):
             raise ValueError(f"save_freq must be a number of batches or 'epoch', not {save_freq!r}")
-        _warn_if_reshuffled(dataset)
+        if tf.train.latest_checkpoint(os.fspath(folder)) is None:  # else restoring warns
+            _warn_if_reshuffled(dataset)
         self.folder = os.fspath(folder)
         self.dataset = _KeptIterators(dataset, self)
         self._save_freq = save_freq

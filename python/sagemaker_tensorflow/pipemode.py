@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,10 @@ _DEFAULT_TIMEOUT = 1800.0  # seconds
 _DEFAULT_MAX_RECORD_BYTES = 1 << 30
 _DEFAULT_READ_AHEAD_BYTES = 4 << 20
 
+_MAX_INT64 = 2**63 - 1
+
 _PUBLIC_ATTRIBUTES = (
+    "attributes",
     "benchmark",
     "benchmark_records_interval",
     "channel",
@@ -56,6 +60,8 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
 
         ds = PipeModeDataset(channel='training', record_format='TFRecord')
         ds = ds.repeat(20).prefetch(10).map(parse, num_parallel_calls=10).batch(64)
+
+    With ``attributes`` they are dicts of such scalars, one for each line of an augmented manifest.
 
     The first eight arguments are those of the predecessor of this package, by name and position.
 
@@ -96,11 +102,20 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             as they do where one object ends and the next begins.
         strip_carriage_return: Whether a carriage return at the end of a line is dropped, as of
             lines that end in CRLF.
+        attributes: For a channel of an augmented manifest, which sends each attribute of a line as
+            a RecordIO record: the names in the order of the job's ``AttributeNames``, at most 16.
+            Elements are then whole lines, as dicts from name to ``tf.string``. ``True`` takes the
+            names from ``AttributeNames`` in ``inputdataconfig.json``. ``None`` leaves each record
+            an element of its own, whatever stands there.
+
+    Attributes:
+        attributes: The names as a tuple, or ``None``.
 
     Raises:
         PipeModeDatasetException: If the channel is unknown or not in Pipe mode, its name is not
             one, ``inputdataconfig.json`` is missing or broken, ``state_dir`` cannot be written, or
-            another worker of ``TF_CONFIG``'s cluster reads the channel with the same ``state_dir``.
+            another worker of ``TF_CONFIG``'s cluster reads the channel with the same ``state_dir``;
+            or ``attributes`` are not those that the job sends, or it does not say which it sends.
         OpLibraryError: If this installation does not fit the TensorFlow found.
         tf.errors.InvalidArgumentError: If another argument makes no sense.
 
@@ -135,6 +150,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         skip_header_lines: int = 0,
         repeated_header: bool = False,
         strip_carriage_return: bool = False,
+        attributes: Sequence[str] | bool | None = None,
     ) -> None:
         self.channel = _as_str(channel)
         self.record_format = record_format
@@ -150,6 +166,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         else:
             # Its value is known only when the graph runs: the op checks it.
             pipe_channels = _config.pipe_channels(self.input_data_config)
+        self.attributes = _attributes(attributes, self.input_data_config, self.channel)
         _make_state_dir(self.state_dir)
         if isinstance(self.channel, str):
             _worker_lock.hold(self.state_dir, self.channel)
@@ -177,6 +194,12 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             "skip_header_lines": skip_header_lines,
             "repeated_header": repeated_header,
             "strip_carriage_return": strip_carriage_return,
+            "manifest_attributes": list(self.attributes or ()),
+            "reshuffled_channels": [
+                name
+                for name in self.input_data_config
+                if _config.is_reshuffled(self.input_data_config, name)
+            ],
         }
         self._tf_options = _shard_options(self.input_data_config, self.channel)
         self._feeder: object = None  # lives as long as what is made of this dataset
@@ -200,7 +223,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         return self._with(repeat_count=_repeated(self._arguments["repeat_count"], int(static)))
 
     def shard(self, num_shards: Any, index: Any, name: str | None = None) -> tf.data.Dataset:
-        """Reads only each ``num_shards``-th record, from number ``index`` on.
+        """Reads only each ``num_shards``-th record, or line, from number ``index`` on.
 
         As ``tf.data.Dataset.shard``, with the same results, but done inside the op: the other
         records are checked and dropped, and never copied. Each worker has to have all records in a
@@ -221,6 +244,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             or number is None
             or not 0 <= number < count
             or old["batch_size"] > 0
+            or count * old["num_shards"] > _MAX_INT64
             # A shard of each epoch, and of that a shard across epochs.
             or (across and old["num_shards"] > 1 and not old["shard_across_epochs"])
         ):
@@ -239,13 +263,13 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         deterministic: bool | None = None,
         name: str | None = None,
     ) -> tf.data.Dataset:
-        """Makes elements of ``batch_size`` records: ``tf.string`` vectors.
+        """Makes elements of ``batch_size`` records, or lines: ``tf.string`` vectors.
 
         As ``tf.data.Dataset.batch``, with the same results, but done inside the op, where it costs
         a fraction. So batch first and parse whole batches, for example by ``tf.io.parse_example``.
 
         Args:
-            batch_size: Records in an element.
+            batch_size: Records, or lines, in an element.
             drop_remainder: Whether to drop a last batch that is not full. The elements' shape is
                 then ``[batch_size]``, else ``[None]``.
             num_parallel_calls: Without effect inside the op.
@@ -291,21 +315,22 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         return channel_stats(self.channel, self._arguments.get("stats_dir", self.pipe_dir))
 
     @property
-    def element_spec(self) -> tf.TensorSpec:
-        """Type ``tf.string``; a scalar, or a vector after ``batch``."""
+    def element_spec(self) -> tf.TensorSpec | dict[str, tf.TensorSpec]:
+        """Type ``tf.string``; a scalar, or a vector after ``batch``; a dict of ``attributes``."""
         size = self._arguments["batch_size"]
-        if size == 0:
-            return tf.TensorSpec([], tf.string)
-        return tf.TensorSpec([size if self._arguments["drop_remainder"] else None], tf.string)
+        shape = [size if self._arguments["drop_remainder"] else None] if size > 0 else []
+        spec = tf.TensorSpec(shape, tf.string)
+        return spec if self.attributes is None else dict.fromkeys(self.attributes, spec)
 
     def _inputs(self) -> list[tf.data.Dataset]:
         return []
 
     def _make_variant(self) -> tf.Tensor:
+        specs = tf.nest.flatten(self.element_spec)
         variant = _op_library.load().pipe_mode_dataset(
             **self._arguments,
-            output_types=[self.element_spec.dtype],
-            output_shapes=[self.element_spec.shape],
+            output_types=[spec.dtype for spec in specs],
+            output_shapes=[spec.shape for spec in specs],
         )
         if not self._tf_options:
             return variant
@@ -352,6 +377,41 @@ def _shard_options(config: _config.InputDataConfig, channel: Any) -> tuple[tf.da
     options = tf.data.Options()
     options.experimental_distribute.auto_shard_policy = policy.OFF if sharded else policy.DATA
     return (options,)
+
+
+def _attributes(
+    attributes: Any, config: _config.InputDataConfig, channel: Any
+) -> tuple[str, ...] | None:
+    """Returns the names that ``attributes`` asks for; ``None`` if it asks for none."""
+    if attributes is None or attributes is False:
+        return None
+    sent = _config.attribute_names(config, channel)
+    if attributes is True:
+        if sent is None:
+            raise PipeModeDatasetException(
+                f"inputdataconfig.json has no AttributeNames for channel '{channel}': pass "
+                "attributes=('<name>', ...), in the order of the job's AttributeNames"
+            )
+        return sent
+    if isinstance(attributes, str) or not isinstance(attributes, Sequence):
+        raise TypeError(f"attributes must be a sequence of names or True, not {attributes!r}")
+    names = tuple(attributes)
+    if not all(isinstance(name, str) for name in names):
+        raise TypeError(f"attributes must be names, and not all are of type str: {names!r}")
+    if not names:
+        raise tf.errors.InvalidArgumentError(
+            None, None, "attributes must have at least one name; None reads records one by one"
+        )
+    # Another name for an attribute does no harm; one in the place of another does.
+    if sent is not None and (
+        len(names) != len(sent)
+        or any(name in sent and name != there for name, there in zip(names, sent, strict=True))
+    ):
+        raise PipeModeDatasetException(
+            f"attributes are {names!r}, but the job sends AttributeNames {sent!r} in channel "
+            f"'{channel}': name each of them, in this order, or pass attributes=True"
+        )
+    return names
 
 
 def _as_str(channel: Any) -> Any:

@@ -25,8 +25,9 @@ class ChannelStats:
     Attributes:
         channel: Name of the channel.
         pipe_dir: Folder of its FIFOs, or of its own folder in File and FastFile mode.
-        records: Records that iterators have given to what comes after them. What ``skip`` drops,
-            and what is dropped to take up the position of a checkpoint, does not count.
+        records: Records that iterators have given to what comes after them; each attribute of a
+            manifest's line is one. What ``skip`` drops, and what is dropped to take up the position
+            of a checkpoint, does not count.
         bytes: Bytes of these records, decompressed and without framing.
         epochs: Epochs read to their end; with ``read_ahead_bytes`` by the thread that reads ahead.
         lost_epochs: Epochs passed over: a reader before, killed as the service began to send, has
@@ -40,7 +41,7 @@ class ChannelStats:
             ahead as may be, or nobody asked for a further epoch; with ``read_ahead_bytes=0``, since
             nobody asked for a record although there were some.
         starved_seconds: Seconds in which a record was asked for and none was ready. With
-            ``read_ahead_bytes=0``, ``pipe_wait_seconds``.
+            ``read_ahead_bytes=0``, as many as ``pipe_wait_seconds``.
     """
 
     channel: str

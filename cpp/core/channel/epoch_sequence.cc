@@ -12,6 +12,8 @@ namespace {
 
 // How many records to look at, or to drop, at once.
 constexpr size_t kMaxViews = 256;
+// More lines than come one after the other, few enough to be multiplied.
+constexpr uint64_t kMaxLines = uint64_t{1} << 48;
 
 }  // namespace
 
@@ -22,6 +24,7 @@ EpochSequence::EpochSequence(const ChannelOptions& options, int64_t epochs,
       context_(context),
       before_next_epoch_(std::move(before_next_epoch)),
       shard_(shard),
+      records_in_line_(RecordsInLine(options.stream)),
       epochs_left_(epochs) {
   CheckOptions(options_);
 }
@@ -41,6 +44,13 @@ void EpochSequence::Resume(const SequencePosition& position) {
   resume_at_ = position.records;
 }
 
+bool EpochSequence::Skip() {
+  do {
+    if (!Next(nullptr)) return false;
+  } while (column() > 0);
+  return true;
+}
+
 bool EpochSequence::Next(RecordSink* sink) {
   while (epochs_left_ != 0) {
     if (reader_ == nullptr) {
@@ -48,16 +58,13 @@ bool EpochSequence::Next(RecordSink* sink) {
       reader_ = std::make_unique<ChannelReader>(options_, context_, &watch_);
       is_first_ = false;
     }
-    if (resume_at_ > 0) DropRecords();
-    const bool is_foreign = ForeignRecords() > 0;
-    if (sink != nullptr && !is_foreign ? reader_->Read(*sink) : reader_->Skip()) {
+    bool is_foreign = false;
+    if (NextOfEpoch(sink, &is_foreign)) {
       ++position_.records;
       if (is_foreign) continue;
       return true;
     }
-    lost_before_ += reader_->lost_epochs();
-    corrupted_before_ += reader_->corrupted_records();
-    reader_.reset();
+    CloseReader();
     if (epochs_left_ > 0) --epochs_left_;
     ++position_.epochs;
     position_.records_before += std::exchange(position_.records, 0);
@@ -65,8 +72,43 @@ bool EpochSequence::Next(RecordSink* sink) {
   return false;
 }
 
-// May be interrupted by an exception; the next call goes on.
-void EpochSequence::DropRecords() {
+// Reads a record of the current epoch, or drops it because it is of another shard. Returns false
+// when the epoch is over.
+bool EpochSequence::NextOfEpoch(RecordSink* sink, bool* is_foreign) {
+  try {
+    if (resume_at_ > 0 && !DropRecords()) return false;
+    *is_foreign = ForeignRecords() > 0;
+    return sink != nullptr && !*is_foreign ? reader_->Read(*sink) : reader_->Skip();
+  } catch (const CancelledError&) {
+    throw;
+  } catch (const DeadlineExceededError&) {
+    if (resume_at_ > 0 && !reader_->epoch()) {
+      // An epoch that has not begun is not the one that is too short.
+      CloseReader();
+    } else {
+      GiveUpPosition();
+    }
+    throw;
+  } catch (...) {
+    GiveUpPosition();
+    throw;
+  }
+}
+
+void EpochSequence::GiveUpPosition() noexcept {
+  if (reader_->epoch()) resume_at_ = 0;
+  position_.records -= position_.records % records_in_line_;
+}
+
+void EpochSequence::CloseReader() {
+  lost_before_ += reader_->lost_epochs();
+  corrupted_before_ += reader_->corrupted_records();
+  reader_.reset();
+}
+
+// Returns false if there was no epoch to drop them from. May be interrupted by an exception; the
+// next call goes on.
+bool EpochSequence::DropRecords() {
   std::vector<std::string_view> views;
   while (position_.records < resume_at_) {
     views.clear();
@@ -82,13 +124,14 @@ void EpochSequence::DropRecords() {
       // Whoever saved the position has been told of it.
       continue;
     }
-    const uint64_t wanted = std::exchange(resume_at_, 0);
+    if (!reader_->epoch()) return false;
     throw DataLossError("channel '" + options_.channel + "': the epoch to go on with ends after " +
                         std::to_string(position_.records) +
-                        " records, before the saved position, " + std::to_string(wanted) +
+                        " records, before the saved position, " + std::to_string(resume_at_) +
                         "; is it the same data, in the same order?");
   }
   resume_at_ = 0;
+  return true;
 }
 
 void EpochSequence::TakeBuffered(size_t max, std::vector<std::string_view>* records) {
@@ -99,24 +142,32 @@ void EpochSequence::TakeBuffered(size_t max, std::vector<std::string_view>* reco
     position_.records += records->size() - before;
     return;
   }
-  const uint64_t stride = std::min<uint64_t>(shard_.count, kMaxViews);
+  const uint64_t gap = std::min<uint64_t>(shard_.count - 1, kMaxViews) * records_in_line_;
   for (max = std::min(max, kMaxViews); max > 0;) {
     const uint64_t foreign = ForeignRecords();
+    uint64_t left_of_line = records_in_line_ - (foreign > 0 ? 0 : column());
     taken_.clear();
     // No further than to the last record that is wanted.
-    reader_->TakeBuffered(std::min<uint64_t>(foreign + (max - 1) * stride + 1, kMaxViews), &taken_);
+    const uint64_t gaps = (max - 1 + records_in_line_ - left_of_line) / records_in_line_;
+    reader_->TakeBuffered(std::min<uint64_t>(foreign + max + gaps * gap, kMaxViews), &taken_);
     if (taken_.empty()) return;
     position_.records += taken_.size();
-    for (uint64_t own = foreign; own < taken_.size(); own += shard_.count, --max) {
+    for (uint64_t own = foreign; own < taken_.size(); ++own, --max) {
       records->push_back(taken_[own]);
+      if (--left_of_line > 0) continue;
+      left_of_line = records_in_line_;
+      own += gap;
     }
   }
 }
 
 uint64_t EpochSequence::ForeignRecords() const noexcept {
   if (shard_.count == 1) return 0;
-  const uint64_t number = position_.records + (shard_.across_epochs ? position_.records_before : 0);
-  return (shard_.index + shard_.count - number % shard_.count) % shard_.count;
+  const uint64_t records =
+      position_.records + (shard_.across_epochs ? position_.records_before : 0);
+  const uint64_t line = records / records_in_line_;
+  const uint64_t lines = (shard_.index + shard_.count - line % shard_.count) % shard_.count;
+  return lines == 0 ? 0 : std::min(lines, kMaxLines) * records_in_line_ - column();
 }
 
 }  // namespace pipemode

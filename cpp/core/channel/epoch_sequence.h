@@ -17,15 +17,16 @@
 
 namespace pipemode {
 
-// How far the records of an EpochSequence have been read.
+// How far the records of an EpochSequence have been read. Where records are attributes of lines,
+// each of them counts; those of a line that is not whole do not, once its epoch is over.
 struct SequencePosition {
   uint64_t epochs = 0;          // that are over
   uint64_t records = 0;         // read, or dropped, of the current one
   uint64_t records_before = 0;  // likewise, of those that are over
 };
 
-// A part of the records: of all, counted from 0, those whose number leaves `index` when it is
-// divided by `count`.
+// A part of the lines: of all, counted from 0, those whose number leaves `index` when it is divided
+// by `count`. A line is a record, or the attributes of a line of an augmented manifest.
 struct Shard {
   uint64_t count = 1;
   uint64_t index = 0;          // below `count`
@@ -48,7 +49,8 @@ class EpochSequence {
   // Goes on where another sequence of the same channel was, before anything is read. The records
   // before that are dropped when the first one is asked for, out of the next epoch that nobody has
   // read: it is taken to carry what the interrupted one carried. If it is shorter, that call throws
-  // DataLossError. Throws InvalidArgumentError if there are not so many epochs.
+  // DataLossError; if there is no such epoch within the time limit, the call after that looks for
+  // it again. Throws InvalidArgumentError if there are not so many epochs.
   void Resume(const SequencePosition& position);
 
   // Where the next record is.
@@ -56,11 +58,16 @@ class EpochSequence {
 
   // Reads the next record into `sink`. Returns false at the end of the last epoch, then always.
   // Throws as ChannelReader::Read; after an error that ends an epoch the next call goes on to the
-  // next one.
+  // next one, and to the beginning of a line.
   bool Read(RecordSink& sink) { return Next(&sink); }
 
-  // Drops the next record.
-  bool Skip() { return Next(nullptr); }
+  // Drops what is left of the line whose attributes are being read, or else the next line.
+  bool Skip();
+
+  // How many attributes of its line come before the next record.
+  size_t column() const noexcept {
+    return resume_at_ > 0 ? 0 : position_.records % records_in_line_;
+  }
 
   // Takes records of the current epoch that are buffered already; see RecordReader::TakeBuffered.
   void TakeBuffered(size_t max, std::vector<std::string_view>* records);
@@ -77,7 +84,11 @@ class EpochSequence {
 
  private:
   bool Next(RecordSink* sink);
-  void DropRecords();
+  bool NextOfEpoch(RecordSink* sink, bool* is_foreign);
+  bool DropRecords();
+  void CloseReader();
+  // After an error: a line that came in part will not be whole, nor a saved position be reached.
+  void GiveUpPosition() noexcept;
   // How many records of other shards come before the next one of this.
   uint64_t ForeignRecords() const noexcept;
 
@@ -85,6 +96,7 @@ class EpochSequence {
   const WaitContext context_;
   const std::function<void()> before_next_epoch_;
   const Shard shard_;
+  const size_t records_in_line_;
   std::vector<std::string_view> taken_;  // of all shards
   int64_t epochs_left_;
   SequencePosition position_;

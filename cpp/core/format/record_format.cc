@@ -3,6 +3,7 @@
 
 #include <strings.h>
 
+#include <algorithm>
 #include <string>
 
 #include "core/base/error.h"
@@ -14,9 +15,32 @@ bool EqualsIgnoringCase(std::string_view a, std::string_view b) {
   return a.size() == b.size() && ::strncasecmp(a.data(), b.data(), a.size()) == 0;
 }
 
+void CheckAttributes(const StreamOptions& options) {
+  const std::vector<std::string>& names = options.attributes;
+  if (names.empty()) return;
+  if (options.format != RecordFormat::kRecordIo) {
+    throw InvalidArgumentError(
+        "attributes are of an augmented manifest, which comes as record_format 'RecordIO', and "
+        "this one is '" +
+        std::string(FormatName(options.format)) + "'");
+  }
+  if (names.size() > kMaxAttributes) {
+    throw InvalidArgumentError("attributes are " + std::to_string(names.size()) +
+                               " names, and the service sends " + std::to_string(kMaxAttributes) +
+                               " at most");
+  }
+  for (auto name = names.begin(); name != names.end(); ++name) {
+    if (name->empty()) throw InvalidArgumentError("attributes must not have an empty name");
+    if (std::find(names.begin(), name, *name) != name) {
+      throw InvalidArgumentError("attributes must not name '" + *name + "' twice");
+    }
+  }
+}
+
 }  // namespace
 
 void CheckStreamOptions(const StreamOptions& options) {
+  CheckAttributes(options);
   const TextOptions& text = options.text;
   if (options.max_record_bytes == 0) {
     throw InvalidArgumentError("max_record_bytes must be positive");

@@ -4,8 +4,11 @@
 #ifndef PIPEMODE_CORE_FORMAT_RECORD_FORMAT_H_
 #define PIPEMODE_CORE_FORMAT_RECORD_FORMAT_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/io/inflate_source.h"
 
@@ -31,16 +34,27 @@ struct TextOptions {
   bool strip_carriage_return = false;
 };
 
+// The service sends no more.
+inline constexpr size_t kMaxAttributes = 16;
+
 struct StreamOptions {
   RecordFormat format = RecordFormat::kRecordIo;
   Compression compression = Compression::kNone;
   RecordIoParts recordio_parts = RecordIoParts::kJoined;
+  // The attributes of each line of an augmented manifest, in the order in which they come: so many
+  // records in a row belong together. Empty: each record stands for itself.
+  std::vector<std::string> attributes;
   TextOptions text;
   // A longer record is an error.
   uint64_t max_record_bytes = kDefaultMaxRecordBytes;
   // How many records in a row may fail their payload CRC and be dropped before that is an error.
   uint64_t max_corrupted_records_to_skip = 0;
 };
+
+// How many records belong together: 1, or the number of attributes.
+inline size_t RecordsInLine(const StreamOptions& options) noexcept {
+  return options.attributes.empty() ? 1 : options.attributes.size();
+}
 
 // Throws InvalidArgumentError if an option makes no sense, or none for the format.
 void CheckStreamOptions(const StreamOptions& options);

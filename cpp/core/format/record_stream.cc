@@ -20,6 +20,7 @@ std::unique_ptr<ByteSource> Decompressed(std::unique_ptr<ByteSource> source,
 RecordStream::RecordStream(std::unique_ptr<ByteSource> source, const StreamOptions& options)
     : input_(Decompressed(std::move(source), options.compression)),
       reader_(MakeRecordReader(options, &input_)),
+      attributes_(options.attributes),
       max_corrupted_in_a_row_(options.max_corrupted_records_to_skip) {}
 
 bool RecordStream::Read(RecordSink& sink) { return Next(&sink); }
@@ -39,7 +40,10 @@ bool RecordStream::Next(RecordSink* sink) {
   while (!ended_) {
     try {
       const bool found = sink != nullptr ? reader_->Read(*sink) : reader_->Skip();
-      if (!found) break;
+      if (!found) {
+        CheckLineIsWhole();
+        break;
+      }
       ++records_;
       corrupted_in_a_row_ = 0;
       return true;
@@ -66,6 +70,15 @@ bool RecordStream::Next(RecordSink* sink) {
   }
   ended_ = true;
   return false;
+}
+
+void RecordStream::CheckLineIsWhole() const {
+  if (attributes_.empty() || records_ % attributes_.size() == 0) return;
+  const size_t found = records_ % attributes_.size();
+  throw DataLossError("the stream ends between the attributes of line " +
+                      std::to_string(records_ / attributes_.size()) + ", after '" +
+                      attributes_[found - 1] + "' and before '" + attributes_[found] +
+                      "'; are these the AttributeNames of the job, and is the data complete?");
 }
 
 void RecordStream::AddPosition(PipeError& error) const {

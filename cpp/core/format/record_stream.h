@@ -24,6 +24,7 @@ class RecordStream {
 
   // Reads the next record into `sink`. Returns false at the end of the stream, then always.
   //
+  // A stream that ends between the attributes of a line is DataLossError, thrown at its end.
   // Throws CorruptRecordError for a corrupt record that is more than max_corrupted_records_to_skip
   // in a row; the next call goes on after it. After CancelledError the call may be repeated. After
   // any other PipeError, and after bad_alloc, the stream is at its end: the next call returns
@@ -44,10 +45,12 @@ class RecordStream {
 
  private:
   bool Next(RecordSink* sink);
+  void CheckLineIsWhole() const;
   void AddPosition(PipeError& error) const;
 
   BufferedReader input_;
   const std::unique_ptr<RecordReader> reader_;
+  const std::vector<std::string> attributes_;
   const uint64_t max_corrupted_in_a_row_;
   uint64_t records_ = 0;
   uint64_t corrupted_records_ = 0;

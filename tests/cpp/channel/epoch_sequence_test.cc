@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <fstream>
 #include <string>
 #include <string_view>
@@ -305,6 +306,145 @@ TEST_F(EpochSequenceTest, AShardResumesWhereItWas) {
                          static_cast<std::ptrdiff_t>(std::min<uint64_t>(read, expected.size())));
       EXPECT_EQ(ReadAll(sequence), expected) << read << " read, across epochs: " << across_epochs;
     }
+  }
+}
+
+TEST_F(EpochSequenceTest, ATimeLimitBeforeTheEpochLeavesThePositionInIt) {
+  WriteEpoch(1, Bytes({"not", "this", "one", "yet"}));
+  EpochSequence sequence(options_, 2, context_);
+  sequence.Resume({0, 2});
+  StringSink sink;
+  for (int call = 0; call < 3; ++call) {
+    EXPECT_THROW(sequence.Read(sink), DeadlineExceededError);
+    EXPECT_EQ(sequence.position().epochs, 0U);
+  }
+  WriteEpoch(0, Bytes({"a", "b", "c"}));
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("c", "not", "this", "one", "yet"));
+}
+
+TEST_F(EpochSequenceTest, AnyOtherErrorBeforeTheEpochEndsItAndLeavesThePositionToTheNext) {
+  WriteEpoch(0, Bytes({"a", "b", "c"}));
+  std::ofstream(dir_.path() + "/state");  // a file in the place of the folder
+  EpochSequence sequence(options_, 2, context_);
+  sequence.Resume({0, 2});
+  StringSink sink;
+  EXPECT_THROW(sequence.Read(sink), PipeError);
+  std::remove((dir_.path() + "/state").c_str());
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("c"));
+  EXPECT_EQ(sequence.position().epochs, 2U);
+}
+
+TEST_F(EpochSequenceTest, AnErrorBeforeThePositionIsTheOnlyOne) {
+  WriteEpoch(0, Bytes({"a"}) + "cut");
+  WriteEpoch(1, Bytes({"b"}));
+  EpochSequence sequence(options_, 2, context_);
+  sequence.Resume({0, 2});
+  StringSink sink;
+  EXPECT_THROW(sequence.Read(sink), DataLossError);
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("b"));
+}
+
+// Lines of several records, as an augmented manifest has them.
+class EpochSequenceOfLinesTest : public EpochSequenceTest {
+ protected:
+  EpochSequenceOfLinesTest() { SetAttributes(2); }
+
+  void SetAttributes(size_t count) {
+    options_.stream.format = RecordFormat::kRecordIo;
+    options_.stream.attributes.clear();
+    for (size_t i = 0; i < count; ++i) {
+      options_.stream.attributes.push_back("attribute " + std::to_string(i));
+    }
+  }
+
+  static std::string Bytes(const Records& records) {
+    return Encode(AllFormats()[1], records).bytes;
+  }
+};
+
+TEST_F(EpochSequenceOfLinesTest, EachEpochBeginsWithALine) {
+  WriteEpoch(0, Bytes({"a0", "a1", "b0"}));
+  WriteEpoch(1, Bytes({"c0", "c1"}));
+  EpochSequence sequence(options_, 2, context_);
+  StringSink sink;
+  for (const size_t column : {0, 1, 0}) {
+    EXPECT_EQ(sequence.column(), column);
+    ASSERT_TRUE(sequence.Read(sink));
+  }
+  EXPECT_EQ(sequence.column(), 1U);
+  EXPECT_THROW(sequence.Read(sink), DataLossError);
+  EXPECT_EQ(sequence.column(), 0U);
+  EXPECT_EQ(sequence.position().records, 2U);
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("c0", "c1"));
+  EXPECT_EQ(sequence.position().records_before, 4U);
+}
+
+TEST_F(EpochSequenceOfLinesTest, AnErrorWithinALineIsTheOnlyOne) {
+  WriteEpoch(0, Bytes({"a0", "a1", "b0", "b1"}) + "cut");
+  WriteEpoch(1, Bytes({"c0", "c1"}));
+  SetAttributes(3);
+  EpochSequence sequence(options_, 2, context_);
+  StringSink sink;
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(sequence.Read(sink));
+  EXPECT_THROW(sequence.Read(sink), DataLossError);
+  EXPECT_EQ(sequence.column(), 0U);
+  ASSERT_TRUE(sequence.Read(sink));
+  EXPECT_EQ(sink.record(), "c0");
+}
+
+TEST_F(EpochSequenceOfLinesTest, SkipGoesToTheEndOfTheLine) {
+  WriteEpoch(0, Bytes({"a0", "a1", "b0", "b1", "c0", "c1"}));
+  EpochSequence sequence(options_, 1, context_);
+  StringSink sink;
+  ASSERT_TRUE(sequence.Read(sink));
+  ASSERT_TRUE(sequence.Skip());
+  ASSERT_TRUE(sequence.Read(sink));
+  EXPECT_EQ(sink.record(), "b0");
+  ASSERT_TRUE(sequence.Skip());
+  ASSERT_TRUE(sequence.Skip());
+  EXPECT_FALSE(sequence.Skip());
+}
+
+TEST_F(EpochSequenceOfLinesTest, ShardsAreOfLines) {
+  Random random(11);
+  for (int round = 0, epoch = 0; round < 100; ++round) {
+    const size_t width = 1 + random.Below(4);
+    SetAttributes(width);
+    Shard shard;
+    shard.count = random.OneIn(5) ? uint64_t{1} << 62 : 1 + random.Below(5);
+    shard.index = random.Below(std::min<uint64_t>(shard.count, 8));
+    shard.across_epochs = random.OneIn(2);
+    std::vector<std::string> expected;
+    const int epochs = 3;
+    uint64_t line = 0;
+    for (int i = 0; i < epochs; ++i) {
+      if (!shard.across_epochs) line = 0;
+      Records records;
+      for (uint64_t lines = random.Below(200); lines > 0; --lines, ++line) {
+        for (size_t column = 0; column < width; ++column) {
+          records.push_back(std::to_string(i) + "/" + std::to_string(line) + "/" +
+                            std::to_string(column));
+          if (line % shard.count == shard.index) expected.push_back(records.back());
+        }
+      }
+      WriteEpoch(epoch + i, Bytes(records));
+    }
+    EpochSequence sequence(options_, epochs, context_, nullptr, shard);
+    Records records;
+    std::vector<std::string_view> views;
+    StringSink sink;
+    for (;;) {
+      views.clear();
+      const size_t max = random.Below(300);
+      sequence.TakeBuffered(max, &views);
+      ASSERT_LE(views.size(), max);
+      records.insert(records.end(), views.begin(), views.end());
+      ASSERT_EQ(sequence.column(), records.size() % width);
+      if (!sequence.Read(sink)) break;
+      records.push_back(sink.record());
+    }
+    ASSERT_EQ(records, expected) << "round " << round;
+    epoch += epochs;
   }
 }
 

@@ -80,5 +80,28 @@ TEST(RecordFormatTest, TextOptionsAreForTextOnly) {
   EXPECT_THROW(CheckStreamOptions(options), InvalidArgumentError);
 }
 
+TEST(RecordFormatTest, AttributesAreNamesOfRecordIoRecords) {
+  StreamOptions options;
+  EXPECT_EQ(RecordsInLine(options), 1U);
+  for (size_t count = 1; count <= kMaxAttributes; ++count) {
+    options.attributes.push_back("attribute " + std::to_string(count));
+    CheckStreamOptions(options);
+    EXPECT_EQ(RecordsInLine(options), count);
+  }
+  const auto message_with = [&](const std::string& message) {
+    return ThrowsMessage<InvalidArgumentError>(HasSubstr(message));
+  };
+  const auto check = [&] { CheckStreamOptions(options); };
+  options.attributes.emplace_back("one too many");
+  EXPECT_THAT(check, message_with("17 names, and the service sends 16 at most"));
+  options.attributes = {"a", "b", "a"};
+  EXPECT_THAT(check, message_with("must not name 'a' twice"));
+  options.attributes = {"a", ""};
+  EXPECT_THAT(check, message_with("an empty name"));
+  options.attributes = {"a"};
+  options.format = RecordFormat::kTfRecord;
+  EXPECT_THAT(check, message_with("'RecordIO', and this one is 'TFRecord'"));
+}
+
 }  // namespace
 }  // namespace pipemode

@@ -391,5 +391,38 @@ TEST(BombTest, OneEndlessLineIsBounded) {
   EXPECT_LE(sink.largest(), options.max_record_bytes);
 }
 
+TEST(AttributesTest, AStreamMustNotEndBetweenThem) {
+  const FormatCase format = AllFormats()[1];  // RecordIO
+  const Records records = {"image 0", "label 0", "x 0", "image 1", "label 1", "x 1"};
+  for (size_t count = 0; count <= records.size(); ++count) {
+    StreamOptions options = format.options();
+    options.attributes = {"image-ref", "label", "x"};
+    const Records sent(records.begin(), records.begin() + static_cast<std::ptrdiff_t>(count));
+    const std::string bytes = Encode(format, sent).bytes;
+    RecordStream stream(MakeSource(bytes), options);
+    StringSink sink;
+    std::vector<std::string_view> views;
+    // By each of the three ways.
+    for (size_t read = 0; read < count;) {
+      stream.TakeBuffered(1, &views);
+      read += views.size();
+      views.clear();
+      if (read++ < count) {
+        ASSERT_TRUE(read % 2 == 0 ? stream.Skip() : stream.Read(sink));
+      }
+    }
+    if (count % 3 == 0) {
+      EXPECT_FALSE(stream.Read(sink));
+      continue;
+    }
+    const std::string where =
+        "record " + std::to_string(count) + " at byte " + std::to_string(bytes.size()) +
+        ": the stream ends between the attributes of line " + std::to_string(count / 3) +
+        ", after '" + (count % 3 == 1 ? "image-ref' and before 'label'" : "label' and before 'x'");
+    EXPECT_THAT([&] { stream.Read(sink); }, ThrowsMessage<DataLossError>(StartsWith(where)));
+    EXPECT_FALSE(stream.Read(sink));
+  }
+}
+
 }  // namespace
 }  // namespace pipemode

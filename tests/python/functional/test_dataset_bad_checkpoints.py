@@ -124,11 +124,11 @@ def test_another_format(saved):
     assert "with record_format 'TFRecord', and this one has 'RecordIO'" in message
 
 
-@pytest.mark.parametrize("version", [0, 1, 3, -1])
+@pytest.mark.parametrize("version", [0, 2, 4, -1])
 def test_another_version(saved, version):
     dataset, state = saved
     message = is_refused(dataset, forge(state, version=version))
-    assert f"of version {version}, this release reads version 2" in message
+    assert f"of version {version}, this release reads version 3" in message
 
 
 @pytest.mark.parametrize("key", ["epochs", "records", "records_before"])
@@ -145,10 +145,22 @@ def test_no_position_at_all(saved):
     assert "it holds no position in a PipeModeDataset here" in message
 
 
-def test_half_a_position(saved):
+@pytest.mark.parametrize(
+    "key",
+    ["channel", "record_format", "attributes", "epochs", "records", "records_before", "ended"],
+)
+def test_half_a_position(saved, key):
     dataset, state = saved
-    with pytest.raises(tf.errors.OpError):
-        restore(dataset, forge(state, records=None))
+    message = is_refused(dataset, forge(state, **{key: None}))
+    assert f"of its position a part is missing ({key}); is the file damaged?" in message
+
+
+@pytest.mark.parametrize("key", ["records", "records_before"])
+def test_a_position_between_the_attributes_of_a_line(serve, key):
+    with serve({"training": lambda _: RECORDS}, "RecordIO"):
+        dataset = without_autotune(make(record_format="RecordIO", attributes=("a", "b")).repeat())
+        message = is_refused(dataset, forge(position(dataset, 3), **{key: 3}))
+        assert f"its position makes no sense ({key}: 3); is the file damaged?" in message
 
 
 def test_more_epochs_than_there_are(saved):

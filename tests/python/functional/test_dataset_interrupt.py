@@ -352,3 +352,34 @@ def test_a_forked_child_can_be_interrupted(job, run):
         assert child.wait() == 0, child.stderr
         assert "interrupted" in child.stdout
         assert "status 7" in child.stdout
+
+
+@pytest.mark.parametrize("options", ["", "read_ahead_bytes=0, "])
+def test_ctrl_c_within_a_line_of_a_manifest(job, run, options):
+    """The attributes that were there wait for those that were not."""
+    with run(f"""
+        ds = PipeModeDataset("training", attributes=("image", "label"), {options}read_timeout=60)
+        iterator = iter(ds)
+        for _ in range(3):
+            try:
+                line = next(iterator)
+            except KeyboardInterrupt:
+                say("interrupted")
+                line = next(iterator)
+            say(line["image"].numpy().decode(), line["label"].numpy().decode())
+    """) as child:
+        writer = os.open(job.make_fifo(), os.O_WRONLY)
+        os.write(writer, stream([b"i0", b"l0", b"i1"], "RecordIO"))
+        child.wait_for_output("i0 l0", 1)
+        child.wait_until_blocked()
+        child.send(signal.SIGINT)
+        child.wait_for_output("interrupted", 1)
+        os.write(writer, stream([b"l1", b"i2", b"l2"], "RecordIO"))
+        os.close(writer)
+        assert child.wait() == 0, child.stderr
+        assert [line.rsplit(" ", 1)[0] for line in child.stdout.splitlines()] == [
+            "i0 l0",
+            "interrupted",
+            "i1 l1",
+            "i2 l2",
+        ]

@@ -11,7 +11,7 @@ import tensorflow as tf
 from dataset_helpers import make, without_autotune
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pipe_helpers import stream
+from pipe_helpers import feed, stream
 
 RECORDS = [b"record %03d" % number for number in range(100)]
 
@@ -149,6 +149,25 @@ def test_a_stream_that_is_too_short(serve, tmp_path):
         assert take(iterator, 1000) == []
 
 
+@pytest.mark.parametrize("read_ahead_bytes", [0, 1 << 22])
+def test_a_fifo_that_is_late(job, tmp_path, read_ahead_bytes):
+    """The position waits for it, whatever the time limit, and no epoch is counted for that."""
+    data = stream(RECORDS, "TFRecord")
+    options = {"read_ahead_bytes": read_ahead_bytes}
+    feed(job.make_fifo(0), data)
+    iterator = iter(without_autotune(make(**options).repeat(3)))
+    take(iterator, 7)
+    path = save(iterator, tmp_path)
+    del iterator
+    iterator = restore(without_autotune(make(open_timeout=0.1, **options).repeat(3)), path)
+    for _ in range(2):
+        with pytest.raises(tf.errors.DeadlineExceededError):
+            next(iterator)
+    for epoch in range(1, 4):
+        feed(job.make_fifo(epoch), data)
+    assert take(iterator, 1000) == RECORDS[7:] + RECORDS * 2
+
+
 def test_a_dataset_with_fewer_epochs(serve, tmp_path):
     with serve_again(serve, RECORDS):
         iterator = iter(make().repeat(3))
@@ -213,3 +232,22 @@ def test_a_killed_training_sees_every_record_exactly_once(
             done = program.stdout.splitlines()[-1]
         assert done == f"done {[epochs] * len(RECORDS)}"
         assert int(job.state()) > epochs
+
+
+@pytest.mark.parametrize("shuffle", [{}, {"ShuffleConfig": {"Seed": 1}}])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("count", [0, 5])
+def test_a_channel_that_is_reshuffled(serve, tmp_path, capfd, shuffle, known, count):
+    """A position in an epoch whose order will not come again: whoever restores it is told."""
+    with serve_again(serve, RECORDS) as job:
+        job.write_config({"training": {"TrainingInputMode": "Pipe", **shuffle}})
+        dataset = make() if known else tf.data.Dataset.from_tensors("training").flat_map(make)
+        dataset = without_autotune(dataset)
+        iterator = iter(dataset)
+        take(iterator, count)
+        path = save(iterator, tmp_path)
+        del iterator
+        capfd.readouterr()
+        assert take(restore(dataset, path), 1) == RECORDS[count : count + 1]
+    warnings = capfd.readouterr().err.count("channel 'training' has a ShuffleConfig")
+    assert warnings == (1 if shuffle and count > 0 else 0)

@@ -106,6 +106,8 @@ def test_all_shards_together_are_the_channel(serve, record_format):
         (lambda ds: ds.shard(3, 1).shard(2, 0).repeat(), True),
         (lambda ds: ds.repeat().shard(3, 1).shard(2, 0), True),
         (lambda ds: ds.shard(tf.constant(3, tf.int64), tf.constant(2, tf.int64)), True),
+        (lambda ds: ds.shard(2**62, 59), True),
+        (lambda ds: ds.shard(2**62, 59).shard(8, 0), False),
         (lambda ds: ds.batch(4).shard(3, 1), False),
         (lambda ds: ds.shard(3, 1).repeat(2).shard(2, 0), False),
         (lambda ds: ds.repeat(2).shard(3, 1).repeat(2), False),
@@ -113,6 +115,12 @@ def test_all_shards_together_are_the_channel(serve, record_format):
 )
 def test_what_stays_in_the_op(job, dataset, in_op):
     assert isinstance(dataset(make()), PipeModeDataset) == in_op
+
+
+def test_more_shards_than_the_op_can_count(serve):
+    with serve({"training": lambda _: RECORDS}):
+        assert records(make().shard(2**62, 59)) == [RECORDS[59]]
+        assert records(make().shard(2**62, 59).shard(8, 0)) == [RECORDS[59]]
 
 
 def test_known_only_in_the_graph(serve):

@@ -414,3 +414,20 @@ def test_a_folder_with_other_checkpoints(job, tmp_path):
     tf.train.Checkpoint(step=tf.Variable(1)).save(str(tmp_path / "mine"))
     with pytest.raises(ValueError, match="mine-1' is no checkpoint of PipeModeCheckpoint"):
         PipeModeCheckpoint(tmp_path, make_dataset())
+
+
+def test_a_reshuffled_channel_is_warned_of_once(endless, tmp_path, recwarn, capfd):
+    """At the first start by the callback, at each further one by the op that goes on."""
+    shuffled = {"TrainingInputMode": "Pipe", "ShuffleConfig": {"Seed": 1}}
+    endless.write_config({"training": shuffled})
+
+    def warned():
+        said = [*map(str, (w.message for w in recwarn)), capfd.readouterr().err]
+        recwarn.clear()
+        return sum(text.count("channel 'training' has a ShuffleConfig") for text in said)
+
+    with pytest.raises(InterruptionError):
+        fit(tmp_path, InterruptAt(3))
+    assert warned() == 1
+    fit(tmp_path)
+    assert warned() == 1
