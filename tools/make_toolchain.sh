@@ -37,7 +37,7 @@ touch "$apt/state/status"
 echo "deb [signed-by=$keyring] $mirror $release main" > "$apt/etc/sources.list"
 options=(-qq -o "Dir::Etc=$apt/etc" -o "Dir::State=$apt/state" -o "Dir::State::status=$apt/state/status"
   -o "Dir::Cache=$apt/cache" -o "APT::Architecture=$arch" -o "APT::Architectures=$arch"
-  -o APT::Sandbox::User= -o Acquire::Retries=3)
+  -o APT::Sandbox::User= -o Acquire::Retries=3 -o APT::Update::Error-Mode=any)
 echo "Downloading the compiler of Debian $release"
 if ! apt-get "${options[@]}" update; then
   echo "error: no Debian $release at $mirror, see above; DEBIAN_MIRROR may name another mirror (releases that are" \

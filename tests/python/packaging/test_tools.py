@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The programs in ``tools`` that make and test the wheel."""
 
+import os
 import runpy
+import shutil
 import subprocess
 import zipfile
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 from sagemaker_tensorflow import _op_manifest
 
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
 
 
@@ -109,6 +112,23 @@ def test_the_matrix_tests_the_sdist_with_each_python(load):
     )
     edges = matrix["select"](None, None, True)
     assert list(matrix["newest"](edges).values()) == edges[-1:]
+
+
+def test_a_mirror_without_debian_11(tmp_path):
+    if shutil.which("apt-get") is None or not KEYRING.exists():
+        pytest.skip("needs apt-get and Debian's keys")
+    result = subprocess.run(
+        [TOOLS / "make_toolchain.sh", tmp_path / "toolchain"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**os.environ, "DEBIAN_MIRROR": f"file://{tmp_path}/nothing"},
+    )
+    assert result.returncode == 1
+    assert f"error: no Debian bullseye at file://{tmp_path}/nothing, see above" in result.stderr
+    assert "DEBIAN_MIRROR may name another" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_option_of_try_image_without_its_value():
