@@ -794,13 +794,14 @@ def test_output_that_cannot_be_collected_is_kept(run, folder):
 def test_report(run, folder):
     ended = run(
         "print(read(), read())",
-        "--report=r.html",
+        "--report=r[bold].html",  # no markup
         "--env=SECRET=sesame",
         "--hyperparameter=text=<&>",
         channels=("training", "other"),
     )
     assert ended.status == 0, ended.stderr
-    page = (folder / "r.html").read_text()
+    assert "report: r[bold].html" in ended.stderr
+    page = (folder / "r[bold].html").read_text()
     assert page.count("<svg") == 1  # the other channel was never opened
     assert "never opened" in page
     assert "&lt;&amp;&gt;" in page
