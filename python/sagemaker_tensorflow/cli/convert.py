@@ -39,6 +39,7 @@ class Kind(str, enum.Enum):
     IMAGES = "images"
 
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _FORMATS = {Target.TFRECORD: "TFRecord", Target.RECORDIO: "RecordIO", Target.TEXT: "TextLine"}
 _ENDINGS = {
     ".tfrecord": Target.TFRECORD,
@@ -261,14 +262,14 @@ class _Interrupted(BaseException):
 
 @contextlib.contextmanager
 def _interrupted_once() -> Iterator[None]:
-    """Lets SIGTERM clean up as Ctrl-C does, and neither of them cut that off."""
+    """Lets SIGTERM and SIGHUP clean up as Ctrl-C does, and none of them cut that off."""
 
     def interrupt(number: int, _frame: object) -> NoReturn:
         for one in before:
             signal.signal(one, signal.SIG_IGN)
         raise _Interrupted(number)
 
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in _SIGNALS}
     before = {number: one for number, one in handlers.items() if one is not signal.SIG_IGN}
     for number in before:
         signal.signal(number, interrupt)

@@ -598,7 +598,7 @@ def test_a_full_disk(tmp_path, folder, monkeypatch):
     assert "No space left on device" in refused(source, folder / "x.tfrecord")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("options", [["--gzip"], ["--shuffle-seed", "1"], ["--shards", "5"]])
 def test_an_interrupted_conversion_leaves_nothing(tmp_path, folder, number, options):
     """The input is a FIFO that does not end, so it is always interrupted in the midst."""
