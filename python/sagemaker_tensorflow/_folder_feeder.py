@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 import logging
+import shutil
 import tempfile
 import threading
 import weakref
@@ -53,12 +54,11 @@ class FolderFeeder:
         treatment: Treatment,
         framing: Framing,
     ) -> None:
-        self._temporary = tempfile.TemporaryDirectory(prefix="pipemode-")
-        self.folder = Path(self._temporary.name)
+        self.folder = Path(tempfile.mkdtemp(prefix="pipemode-"))
         config = {channel: {**settings, "TrainingInputMode": "Pipe"}}
         (self.folder / "inputdataconfig.json").write_text(json.dumps(config), encoding="utf-8")
         epochs = _Epochs(self.folder, channel, files, treatment, framing)
-        weakref.finalize(self, epochs.stop)
+        weakref.finalize(self, epochs.end)
         epochs.start(0)
 
 
@@ -87,17 +87,20 @@ class _Epochs:
         name = f"folder-{self._channel}-{epoch}"
         threading.Thread(target=self._serve, args=(epoch,), name=name, daemon=True).start()
 
-    def stop(self) -> None:
-        """Makes all threads end soon, whatever they wait for."""
+    def end(self) -> None:
+        """Makes all threads end soon, whatever they wait for, and takes the folder away."""
         with self._lock:
             self._stopped = True
             for writer in self._writers:
                 writer.cancel()
             self._writers.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _serve(self, epoch: int) -> None:
         while self._serve_one(epoch):
             epoch += 1
+        if self._stopped:  # and a FIFO was made in that very moment, maybe
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _serve_one(self, epoch: int) -> bool:
         """Serves an epoch; returns whether the next one is still without a thread."""

@@ -166,7 +166,7 @@ def test_several_epochs_and_iterators_at_once(write):
     assert sorted(path.name for path in job.pipe_dir.iterdir()) == ["training"]
 
 
-def test_nothing_remains(write):
+def test_nothing_remains(write, recwarn):
     write({"a": stream([b"x" * 1000] * 10_000, "TFRecord")})
     ds = make()
     folder = Path(ds.pipe_dir)
@@ -182,6 +182,7 @@ def test_nothing_remains(write):
     gc.collect()
     wait_until(lambda: not threads())
     assert not folder.exists()
+    assert not [warning for warning in recwarn if warning.category is ResourceWarning]
 
 
 def test_a_position_is_found_again(write, tmp_path):

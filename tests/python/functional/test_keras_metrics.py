@@ -56,7 +56,7 @@ def scalars(folder):
 
 def test_training_that_waits_for_a_slow_pipe(serve, tmp_path):
     channels = {"training": [RECORDS] * 2, "validation": [RECORDS[:10]] * 2}
-    with serve(channels, bytes_per_second=4000, chunk_bytes=100):
+    with serve(channels, bytes_per_second=1000, chunk_bytes=100):
         training = make().batch(10).map(parse)
         validation = make("validation").batch(10).map(parse)
         metrics = PipeModeMetrics([training, validation], tmp_path / "own")
@@ -74,8 +74,8 @@ def test_training_that_waits_for_a_slow_pipe(serve, tmp_path):
             assert len(history.history[f"{channel}_{name}"]) == 2
     for epoch in range(2):
         numbers = {name: history.history[f"training_{name}"][epoch] for name in NAMES}
-        # 20 bytes a record in the pipe, at 4000 a second.
-        assert 20 < numbers["records_per_second"] <= 260
+        # 20 bytes a record in the pipe, at 1000 a second.
+        assert 10 < numbers["records_per_second"] <= 65
         assert numbers["megabytes_per_second"] == pytest.approx(
             4e-6 * numbers["records_per_second"]
         )
