@@ -224,7 +224,7 @@ def test_more_hosts_than_objects(pipe_dir, tmp_path):
 
 def test_manifest(pipe_dir, tmp_path):
     folder = write_files(tmp_path / "data", {"x-1": b"1", "x-2": b"2", "sub/x-3": b"3"})
-    for prefix in (f"{folder}/", f"file://{folder}/", "data/"):
+    for prefix in (f"{folder}/", f"file://{folder}/", "data/", "file://data/"):
         manifest = tmp_path / "manifest.json"
         manifest.write_text(json.dumps([{"prefix": prefix}, "x-2", "sub/x-3", "x-1", "x-2"]))
         with fed(pipe_dir, manifest, data_type="ManifestFile") as channel:

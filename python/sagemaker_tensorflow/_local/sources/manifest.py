@@ -112,9 +112,8 @@ def _resolve(target: str, manifest_uri: str) -> str:
             f"manifest '{manifest_uri}' names {_shown(target)}: full s3:// URIs are needed there"
         )
     folder = local_path(manifest_uri).parent.resolve()
-    path = local_path(target) if target[:7].lower() == "file://" else folder / target
     try:
-        path = path.resolve()
+        path = (folder / (target[7:] if target[:7].lower() == "file://" else target)).resolve()
     except (ValueError, OSError, RuntimeError):  # no path at all, or links in a circle
         raise SourceError(
             f"manifest '{manifest_uri}' names {_shown(target)}, which is no path"
