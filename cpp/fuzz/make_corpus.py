@@ -191,6 +191,9 @@ def text_line_seeds() -> Iterator[tuple[str, bytes]]:
     yield "header_repeated", bytes([ANY_SIZE | STRIP | REPEATED | HEADER, BY_FIVE]) + table
     yield "header_repeated_too_long", bytes([REPEATED | HEADER, WHOLE]) + b"h" * 41 + b"\n"
     yield "header_repeated_cut", bytes([REPEATED | 2 * HEADER, BY_ONE]) + b"a,b\nc,d"
+    block = bytes([ANY_SIZE | REPEATED | 2 * HEADER, BY_ONE])
+    yield "header_of_two_lines", block + b"a\n\n1\n\n2\na\n\n3\na\n\n4"
+    yield "header_begun_again", block + b"a\na\n1\na\nb\na\na\na\n2\na"
     yield "header_repeated_gzip", bytes([REPEATED | HEADER, WHOLE]) + gzip_member(table)
     yield "written", bytes([WRITE, 7]) + bytes(range(64))
 

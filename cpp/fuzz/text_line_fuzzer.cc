@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Input: options (bit 1: lines of any size, bit 2: write and read back, bit 3: without '\r' at the
-// end, bit 4: without the header's lines wherever they are, bits 5 and 6: how many of those),
+// end, bit 4: without the header wherever it comes again, bits 5 and 6: how many lines it has),
 // chunking, stream.
 #include <algorithm>
 #include <cstddef>
@@ -37,8 +37,13 @@ Verdict Expected(std::string_view text, const TextOptions& options) {
       if (options.repeated_header) header.push_back(line);
       continue;
     }
-    if (std::find(header.begin(), header.end(), line) == header.end()) {
-      verdict.records.emplace_back(line);
+    verdict.records.emplace_back(line);
+  }
+  if (header.size() == options.skip_header_lines && !header.empty()) {
+    auto at = verdict.records.begin();
+    while ((at = std::search(at, verdict.records.end(), header.begin(), header.end())) !=
+           verdict.records.end()) {
+      at = verdict.records.erase(at, at + static_cast<std::ptrdiff_t>(header.size()));
     }
   }
   return verdict;

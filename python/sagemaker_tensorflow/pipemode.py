@@ -98,8 +98,9 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             only when asked.
         skip_header_lines: How many lines at the beginning of each epoch are dropped; this and the
             next two are for ``'TextLine'`` only.
-        repeated_header: Whether lines equal to one of those are dropped wherever they come again,
-            as they do where one object ends and the next begins.
+        repeated_header: Whether these lines are dropped wherever they come again, all of them one
+            after the other, as they do where one object ends and the next begins. An object must
+            end with a newline for that, or its last row and the next header are one line.
         strip_carriage_return: Whether a carriage return at the end of a line is dropped, as of
             lines that end in CRLF.
         attributes: For a channel of an augmented manifest, which sends each attribute of a line as

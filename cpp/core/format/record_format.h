@@ -28,7 +28,7 @@ inline constexpr uint64_t kDefaultMaxRecordBytes = uint64_t{1} << 30;
 struct TextOptions {
   // How many lines at the beginning of the stream are dropped.
   uint64_t skip_header_lines = 0;
-  // Whether lines equal to one of those are dropped wherever they come again.
+  // Whether these lines are dropped wherever all of them come again, one after the other.
   bool repeated_header = false;
   // Whether '\r' at the end of a line is dropped, too.
   bool strip_carriage_return = false;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/format/text_line_reader.h"
 
-#include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "core/base/error.h"
 
@@ -11,9 +11,27 @@ namespace pipemode {
 bool TextLineReader::Next(RecordSink* sink) {
   if (header_lines_left_ > 0 && !SkipHeader()) return false;
   for (;;) {
-    bool is_header = false;
-    if (!NextLine(sink, &is_header)) return false;
-    if (!is_header) return true;
+    if (owed_ > 0) {
+      BeginRecord();
+      const std::string_view line = NextOwed();
+      if (sink != nullptr) std::memcpy(sink->Resize(line.size()), line.data(), line.size());
+      return true;
+    }
+    if (failure_) std::rethrow_exception(failure_);
+    bool found = false;
+    bool is_held = false;
+    try {
+      found = NextLine(sink, &is_held);
+    } catch (const CancelledError&) {
+      throw;
+    } catch (...) {
+      if (held_ == 0) throw;
+      failure_ = std::current_exception();
+    }
+    if (found && !is_held) return true;
+    if (found) continue;
+    if (held_ == 0) return false;
+    owed_ = std::exchange(held_, 0);  // a header that does not come to its end is none
   }
 }
 
@@ -21,8 +39,8 @@ bool TextLineReader::Next(RecordSink* sink) {
 bool TextLineReader::SkipHeader() {
   for (; header_lines_left_ > 0; --header_lines_left_) {
     if (!options_.repeated_header) {
-      bool is_header = false;
-      if (!NextLine(nullptr, &is_header)) return false;
+      bool is_held = false;
+      if (!NextLine(nullptr, &is_held)) return false;
       continue;
     }
     BeginRecord();
@@ -46,10 +64,39 @@ bool TextLineReader::SkipHeader() {
     header_.emplace_back(Stripped(input_.buffered().substr(0, length)));
     input_.Consume(length + (complete ? 1 : 0));
   }
+  FindBorders();
   return true;
 }
 
-bool TextLineReader::NextLine(RecordSink* sink, bool* is_header) {
+// That of Knuth, Morris and Pratt: how many of the first lines stand at the end of the first n + 1,
+// too.
+void TextLineReader::FindBorders() {
+  borders_.assign(header_.size(), 0);
+  for (size_t n = 1; n < header_.size(); ++n) {
+    size_t border = borders_[n - 1];
+    while (border > 0 && header_[border] != header_[n]) border = borders_[border - 1];
+    borders_[n] = border + (header_[border] == header_[n] ? 1 : 0);
+  }
+}
+
+bool TextLineReader::Hold(std::string_view line) {
+  if (header_[held_] != line) return false;
+  if (++held_ == header_.size()) held_ = 0;
+  return true;
+}
+
+void TextLineReader::LetGo() {
+  const size_t border = borders_[held_ - 1];
+  owed_ = std::exchange(held_, border) - border;
+}
+
+std::string_view TextLineReader::NextOwed() {
+  const std::string_view line = header_[next_owed_++];
+  if (--owed_ == 0) next_owed_ = 0;
+  return line;
+}
+
+bool TextLineReader::NextLine(RecordSink* sink, bool* is_held) {
   BeginRecord();
   size_t size = 0;     // bytes of the line that are in the sink already
   size_t scanned = 0;  // buffered bytes known to hold no newline
@@ -71,8 +118,13 @@ bool TextLineReader::NextLine(RecordSink* sink, bool* is_header) {
     if (size == 0 && LooksLikeGzip()) ThrowGzip();
     // Of a line in pieces, '\r' at the end of a piece waits in the buffer for what comes next.
     const std::string_view piece = Stripped(input_.buffered().substr(0, length));
-    *is_header = size == 0 && complete && IsHeader(piece);
-    if (!*is_header) {
+    *is_held = size == 0 && complete && !header_.empty() && Hold(piece);
+    if (!*is_held) {
+      if (held_ > 0) {
+        LetGo();
+        *is_held = true;
+        return true;
+      }
       CheckSize(uint64_t{size} + piece.size());
       if (sink != nullptr) {
         std::memcpy(sink->Resize(size + piece.size()) + size, piece.data(), piece.size());
@@ -94,13 +146,23 @@ void TextLineReader::TakeBuffered(size_t max, std::vector<std::string_view>* rec
   const std::string_view buffered = input_.buffered();
   if (header_lines_left_ > 0 || LooksLikeGzip()) return;
   size_t at = 0;
-  while (max > 0 && at < buffered.size()) {
+  while (max > 0) {
+    if (owed_ > 0) {
+      records->push_back(NextOwed());
+      --max;
+      continue;
+    }
+    if (at == buffered.size() || failure_) break;
     const char* const begin = buffered.data() + at;
     const void* const newline = std::memchr(begin, '\n', buffered.size() - at);
     if (newline == nullptr) break;
     const auto length = static_cast<size_t>(static_cast<const char*>(newline) - begin);
     const std::string_view line = Stripped({begin, length});
-    if (!IsHeader(line)) {
+    if (header_.empty() || !Hold(line)) {
+      if (held_ > 0) {
+        LetGo();
+        continue;
+      }
       if (!MayTake(line.size())) break;
       records->push_back(line);
       --max;
@@ -108,10 +170,6 @@ void TextLineReader::TakeBuffered(size_t max, std::vector<std::string_view>* rec
     at += length + 1;
   }
   input_.Consume(at);
-}
-
-bool TextLineReader::IsHeader(std::string_view line) const {
-  return !header_.empty() && std::find(header_.begin(), header_.end(), line) != header_.end();
 }
 
 std::string_view TextLineReader::Stripped(std::string_view line) const {

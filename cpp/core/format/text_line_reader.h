@@ -2,7 +2,9 @@
 #ifndef PIPEMODE_CORE_FORMAT_TEXT_LINE_READER_H_
 #define PIPEMODE_CORE_FORMAT_TEXT_LINE_READER_H_
 
+#include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,17 +27,29 @@ class TextLineReader final : public RecordReader {
  private:
   bool Next(RecordSink* sink) override;
   bool SkipHeader();
-  // Reads a line that is no header. Returns false at the end of the stream. If the line is one of
-  // the header and those are to be dropped, drops it and sets `is_header`.
-  bool NextLine(RecordSink* sink, bool* is_header);
-  bool IsHeader(std::string_view line) const;
+  void FindBorders();
+  // Reads a line. Returns false at the end of the stream. Sets `is_held`, and leaves the sink
+  // alone, if the line may belong to a header and is held for that, or if it does not and such
+  // lines before it are let go first.
+  bool NextLine(RecordSink* sink, bool* is_held);
+  // If `line` is the one of the header that is due, holds it, or drops all with the last one.
+  bool Hold(std::string_view line);
+  // What is held is no header, or only its end may be the beginning of one: owes the rest.
+  void LetGo();
+  std::string_view NextOwed();
   [[noreturn]] static void ThrowGzip();
   // Without the '\r' at its end, if that is to be dropped.
   std::string_view Stripped(std::string_view line) const;
 
   const TextOptions options_;
   uint64_t header_lines_left_;       // to be dropped at the beginning
-  std::vector<std::string> header_;  // lines to be dropped later on
+  std::vector<std::string> header_;  // lines to be dropped where all of them come again
+  std::vector<size_t> borders_;
+  // Lines that came as the first ones of `header_`. Their bytes are gone, but they are the same.
+  size_t held_ = 0;  // may be followed by the others
+  size_t owed_ = 0;  // are not, and are records that come next
+  size_t next_owed_ = 0;
+  std::exception_ptr failure_;  // comes behind those that are owed
 };
 
 }  // namespace pipemode

@@ -103,13 +103,12 @@ Records Expected(const std::string& bytes, const TextOptions& text) {
                                               text.skip_header_lines, lines.size()));
   const Records header(lines.begin(), header_end);
   lines.erase(lines.begin(), header_end);
-  if (text.repeated_header) {
-    const auto is_header = [&](const std::string& line) {
-      return std::find(header.begin(), header.end(), line) != header.end();
-    };
-    lines.erase(std::remove_if(lines.begin(), lines.end(), is_header), lines.end());
+  if (!text.repeated_header || header.size() < text.skip_header_lines) return lines;
+  for (auto at = lines.begin();;) {
+    at = std::search(at, lines.end(), header.begin(), header.end());
+    if (at == lines.end()) return lines;
+    at = lines.erase(at, at + static_cast<std::ptrdiff_t>(header.size()));
   }
-  return lines;
 }
 
 TEST(TextLineTest, DropsHeadersAndCarriageReturns) {
@@ -125,10 +124,38 @@ TEST(TextLineTest, DropsHeadersAndCarriageReturns) {
   EXPECT_EQ(read("h\n1\nh\n2\n", {1, true, false}), (Records{"1", "2"}));
   EXPECT_EQ(read("h\r\n1\r\nh\n2\r", {1, true, true}), (Records{"1", "2"}));
   EXPECT_EQ(read("a\r\n\r\r\nb\rc\n\r", {0, false, true}), (Records{"a", "\r", "b\rc", ""}));
-  EXPECT_EQ(read("a\nb\n1\na\nb\n2\nb\n", {2, true, false}), (Records{"1", "2"}));
+  EXPECT_EQ(read("a\nb\n1\na\nb\n2\nb\n", {2, true, false}), (Records{"1", "2", "b"}));
+  // Only the whole header goes, in its order.
+  EXPECT_EQ(read("a\n\n1\n\n2\n\na\n3\na\n\n4\n", {2, true, false}),
+            (Records{"1", "", "2", "", "a", "3", "4"}));
+  EXPECT_EQ(read("a\nb\n1\nb\na\n2\na\na\nb\n3\n", {2, true, false}),
+            (Records{"1", "b", "a", "2", "a", "3"}));
+  EXPECT_EQ(read("a\na\nb\na\na\na\nb\nx", {3, true, false}), (Records{"a", "x"}));
+  EXPECT_EQ(read("a\na\na\na\na", {2, true, false}), Records{"a"});
+  EXPECT_EQ(read("a\nb\nc\n1\na\nb", {3, true, false}), (Records{"1", "a", "b"}));
+  EXPECT_EQ(read("a\nb\n1\na\nb", {2, true, false}), Records{"1"});
+  // The end of an object that lacks its newline is one line with the next header.
+  EXPECT_EQ(read("h\n1h\n2\n", {1, true, false}), (Records{"1h", "2"}));
   EXPECT_EQ(read("only the header", {1, true, false}), Records{});
   EXPECT_EQ(read("too\nfew", {3, false, false}), Records{});
   EXPECT_EQ(read("", {1, true, true}), Records{});
+}
+
+TEST(TextLineTest, TheBeginningOfAHeaderComesBeforeAnError) {
+  StreamOptions options;
+  options.format = RecordFormat::kTextLine;
+  options.text = {3, true, false};
+  options.max_record_bytes = 3;
+  const std::string bytes = "a\nb\nc\n1\na\nb\n";
+  ReadOutcome outcome = ReadRecords(MakeSource(bytes + "long\n"), options);
+  EXPECT_EQ(outcome.records, (Records{"1", "a", "b"}));
+  EXPECT_TRUE(outcome.data_loss);
+  FakeScript script;
+  script.fail_at = bytes.size();
+  script.fail = [] { throw DataLossError("broken"); };
+  outcome = ReadRecords(MakeSource(bytes, script), options);
+  EXPECT_EQ(outcome.records, (Records{"1", "a", "b"}));
+  EXPECT_TRUE(outcome.data_loss);
 }
 
 TEST(TextLineTest, HeadersAndCarriageReturnsWhereverTheBufferEnds) {

@@ -48,6 +48,22 @@ def test_header_lines_of_each_epoch(serve):
         assert records(lines_of(skip_header_lines=2).repeat(4)) == [b"1", b"2", b"3"]
 
 
+@pytest.mark.parametrize("read_ahead_bytes", [0, 1 << 22])
+@pytest.mark.parametrize("chunk_bytes", [1, 1000])
+def test_only_a_whole_header_goes(serve, read_ahead_bytes, chunk_bytes):
+    """Its second line is blank, as some of the records are."""
+    rows = [[b"1,one", b"", b"2,two"], [b"", HEADER, b"3,three"], [HEADER]]
+    data = text(rows, header=(HEADER, b""))
+    with serve({"training": lambda _: data}, "TextLine", chunk_bytes=chunk_bytes):
+        options = {"skip_header_lines": 2, "repeated_header": True}
+        ds = lines_of(read_ahead_bytes=read_ahead_bytes, **options)
+        expected = sum(rows, [])  # noqa: RUF017
+        assert records(ds) == expected
+        assert records(ds.skip(3).repeat(2)) == expected[3:] * 2
+    with serve({"training": [b"h\n1h\n2"]}, "TextLine"):
+        assert records(lines_of(skip_header_lines=1, repeated_header=True)) == [b"1h", b"2"]
+
+
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
