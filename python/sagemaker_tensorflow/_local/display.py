@@ -160,7 +160,7 @@ class LiveDisplay:
         table.add_column("channel", no_wrap=True)
         for name in ("epoch", "of it", "sent", "rate"):
             table.add_column(name, justify="right", no_wrap=True)
-        table.add_column("now", no_wrap=True)
+        table.add_column("now")  # what gives way first
         parts: list[RenderableType] = []
         if self._tail:
             # Progress bars go back to the beginning of their line.

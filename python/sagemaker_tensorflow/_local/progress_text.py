@@ -159,7 +159,8 @@ def summary(rows: Sequence[Row]) -> Table:
     """Returns the table of all channels at the end of a job."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for number, name in enumerate(SUMMARY_COLUMNS):
-        table.add_column(name, justify="right" if number else "left", no_wrap=True)
+        # Where the terminal is narrow, words are wrapped: figures that are cut off say nothing.
+        table.add_column(name, justify="right" if number else "left", no_wrap=number == 0)
     for cells in summary_rows(rows):
         table.add_row(*cells)
     return table

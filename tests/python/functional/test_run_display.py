@@ -268,6 +268,11 @@ def test_summary():
     with console.capture() as captured:
         console.print(progress_text.summary(rows))
     assert "3 (1 closed early)" in captured.get()
+    console = Console(width=70)
+    with console.capture() as captured:
+        console.print(progress_text.summary(rows))
+    assert "…" not in captured.get()
+    assert max(map(len, captured.get().splitlines())) <= 70
 
 
 @pytest.mark.parametrize(
