@@ -82,7 +82,7 @@ def collect(job: Job, layouts: list[Layout], say: Callable[[str], None]) -> list
                     f"several hosts have files of the same name in their {name}, '{twice[0]}' the "
                     f"first of {len(twice):,}: those of {job.hosts[0].name} are taken"
                 )
-            written.append(_put(job, job.output_uri, name, found))
+            written.append(_put(job, job.output_uri, name, found, layouts[0].base))
         except Exception as error:  # boto3's errors have no class in common with the system's
             raise OutputError(
                 f"cannot collect the {name} into {job.output_uri}: {error}"
@@ -110,9 +110,9 @@ def _is_folder(path: Path) -> bool:
     return path.is_dir() and not path.is_symlink()
 
 
-def _put(job: Job, uri: str, name: str, found: dict[str, Path]) -> str:
+def _put(job: Job, uri: str, name: str, found: dict[str, Path], scratch: Path) -> str:
     if uri.startswith(_S3):
-        return _upload(job, uri, name, found)
+        return _upload(job, uri, name, found, scratch)
     folder = _local_folder(job, uri)
     folder.mkdir(parents=True, exist_ok=True)
     if not job.compress_output:
@@ -154,11 +154,12 @@ def _target(job: Job, uri: str, name: str) -> str:
     return f"{uri.rstrip('/')}/{job.name}/output/{name}"
 
 
-def _upload(job: Job, uri: str, name: str, found: dict[str, Path]) -> str:
+def _upload(job: Job, uri: str, name: str, found: dict[str, Path], scratch: Path) -> str:
     target = _target(job, uri, name)
     store = s3.S3(connections=_CONNECTIONS)
     if job.compress_output:
-        with tempfile.TemporaryDirectory(prefix="pipemode-output-") as temporary:
+        # Within the job's folder, which goes whatever happens to us.
+        with tempfile.TemporaryDirectory(prefix="pipemode-output-", dir=scratch) as temporary:
             path = Path(temporary) / f"{name}.tar.gz"
             _archive(found, path)
             store.upload(path, f"{target}.tar.gz")

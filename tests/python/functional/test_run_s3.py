@@ -5,9 +5,11 @@ import contextlib
 import io
 import itertools
 import json
+import signal
 import tarfile
 
 import pytest
+from pipe_helpers import wait_until
 from run_helpers import Command, write_script
 from s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, Proxy
 from sagemaker_tensorflow.records import RecordWriter
@@ -78,16 +80,31 @@ def test_uncompressed_output(tmp_path, s3_server, variables, uri, prefix):
     assert body["Body"].read() == b"A"
 
 
-def test_model_is_kept_when_nobody_takes_it(tmp_path, s3_server, variables, uri):
-    text = """
-    (model / "m").write_text("m")
-    Path(HERE, "made").touch()
-    while not Path(HERE, "go").exists():
-        time.sleep(0.01)
-    """
+MAKES_A_MODEL = """
+(model / "m").write_text("m")
+Path(HERE, "made").touch()
+while not Path(HERE, "go").exists():
+    time.sleep(0.01)
+"""
+
+
+def test_killed_while_it_uploads(tmp_path, s3_server, variables, uri):
     proxy = Proxy(s3_server.port)
     through = variables | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
-    arguments = [write_script(tmp_path, text), f"--output-path={uri}/out"]
+    arguments = [write_script(tmp_path, MAKES_A_MODEL), f"--output-path={uri}/out"]
+    with contextlib.closing(proxy), Command(tmp_path, *arguments, env=through) as command:
+        command.wait_for_file("made")
+        proxy.is_hanging, proxy.faults = True, 1000
+        (tmp_path / "go").touch()
+        wait_until(lambda: list(command.tmp.glob("**/pipemode-output-*/model.tar.gz")))
+        command.send(signal.SIGKILL)
+        command.finish()
+
+
+def test_model_is_kept_when_nobody_takes_it(tmp_path, s3_server, variables, uri):
+    proxy = Proxy(s3_server.port)
+    through = variables | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
+    arguments = [write_script(tmp_path, MAKES_A_MODEL), f"--output-path={uri}/out"]
     with contextlib.closing(proxy), Command(tmp_path, *arguments, env=through) as command:
         command.wait_for_file("made")
         proxy.is_refusing = True
