@@ -29,6 +29,8 @@ bool IsMainThread() { return ::syscall(SYS_gettid) == ::getpid(); }
 void BlockingObject::Close() {
   closed_.store(true, std::memory_order_release);
   cancel_.Cancel();
+  // The copy of a mutex that another thread held at the fork is never let go.
+  if (cancel_.is_foreign()) return;
   if (owner_.load(std::memory_order_relaxed) == std::this_thread::get_id()) return;
   Gil gil;
   gil.Release();
@@ -50,6 +52,11 @@ BlockingObject::Call::Call(BlockingObject* object)
       lock_(object->mutex_, std::defer_lock),
       next_check_(Wait::Clock::now() + kCheckSignals) {
   const std::string name = object_.name_;
+  if (object_.cancel_.is_foreign()) {
+    throw FailedPreconditionError("the " + name +
+                                  " belongs to the process that this one was forked from; make "
+                                  "another one here");
+  }
   if (object_.owner_.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
     throw FailedPreconditionError("the " + name +
                                   " is in the midst of a call that a signal handler interrupted");

@@ -28,7 +28,8 @@ class BlockingObject {
 
   // Ends the call that is going on, and every later one, with CancelledError, and lets go of what
   // the object holds. Any thread may call it, and so may a signal handler that runs in the midst of
-  // a call; then the object lets go at the end of that call.
+  // a call; then the object lets go at the end of that call. In a forked child, which holds nothing
+  // of it, only calls end.
   void Close();
 
  protected:
@@ -79,7 +80,7 @@ class BlockingObject::Call final : public WaitObserver {
  public:
   // Waits for the calls of other threads to end. Throws CancelledError if the object is closed,
   // FailedPreconditionError if this very thread is in the midst of another call of it (in a signal
-  // handler), and what a signal handler raised.
+  // handler) or this process is a forked child of the object's, and what a signal handler raised.
   explicit Call(BlockingObject* object);
   ~Call() override;
 

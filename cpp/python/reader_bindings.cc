@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <limits>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -49,7 +50,11 @@ class BytesSink final : public RecordSink {
     } else {
       _PyBytes_Resize(&bytes_, length);
     }
-    if (bytes_ == nullptr) throw py::error_already_set();
+    if (bytes_ == nullptr) {
+      // What the stream knows, so that it does not go on behind the record that is lost.
+      PyErr_Clear();
+      throw std::bad_alloc();
+    }
     char* const data = PyBytes_AS_STRING(bytes_);
     if (size >= kLongRecordBytes) gil_.Release();
     return data;

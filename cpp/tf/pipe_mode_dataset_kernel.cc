@@ -10,8 +10,6 @@
 // when a call is about to block, not before, because most calls find their record at hand; and
 // deregistered before that call returns, which waits for a callback under way, so none can reach a
 // later call or a destroyed iterator.
-#include <time.h>
-
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -22,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/base/coarse_clock.h"
 #include "core/base/error.h"
 #include "core/channel/channel_reader.h"
 #include "core/channel/channel_stats.h"
@@ -63,13 +62,14 @@ class CallGuard final : public WaitObserver {
 
   void Begin(tensorflow::CancellationManager* manager) { manager_ = manager; }
 
-  // Returns whether the call has blocked.
+  // Returns whether the call has waited for the pipe.
   bool End() {
-    if (!deregister_) return false;
-    deregister_();
-    deregister_ = nullptr;
-    cancel_.Reset();
-    return true;
+    if (deregister_) {
+      deregister_();
+      deregister_ = nullptr;
+      cancel_.Reset();
+    }
+    return std::exchange(has_waited_, false);
   }
 
   void OnBlock() override {
@@ -97,6 +97,7 @@ class CallGuard final : public WaitObserver {
   }
 
   void OnWaited(std::chrono::steady_clock::duration time) override {
+    has_waited_ = true;
     // Somebody waits for the record, since it is only read when asked for.
     counters_.pipe_wait.Add(time);
     counters_.starved.Add(time);
@@ -106,7 +107,8 @@ class CallGuard final : public WaitObserver {
   CancelToken& cancel_;
   ReaderCounters& counters_;
   tensorflow::CancellationManager* manager_ = nullptr;
-  std::function<void()> deregister_;  // set while the current call has blocked
+  std::function<void()> deregister_;  // set once the current call has blocked, or takes long
+  bool has_waited_ = false;           // the current call
   std::chrono::steady_clock::time_point blocked_since_;
 };
 
@@ -300,23 +302,15 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
     guard_->Begin(ctx->cancellation_manager());
     // Without reading ahead, the pipe waits for as long as nobody calls.
     Stopwatch::Duration away{0};
-    if (reader_ != nullptr && called_at_) away = CoarseTime() - *called_at_;
+    if (reader_ != nullptr && called_at_) away = CoarseNow() - *called_at_;
     absl::Status status = StatusOf(call);
-    const bool has_blocked = guard_->End();
+    const bool has_waited = guard_->End();
     if (reader_ != nullptr) {
       // If nothing lay ready, it was not the pipe that waited.
-      if (!has_blocked) counters_->backpressure.Add(away);
-      called_at_ = CoarseTime();
+      if (!has_waited) counters_->backpressure.Add(away);
+      called_at_ = CoarseNow();
     }
     return status;
-  }
-
-  // A clock that costs next to nothing for each record. It goes on in steps of some milliseconds,
-  // but sums of many short times come out right.
-  static Stopwatch::Duration CoarseTime() {
-    timespec now;
-    ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
   }
 
   WaitContext context() const { return {cancel_.get(), guard_.get()}; }
@@ -341,9 +335,10 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
   tensorflow::monitoring::CounterCell* const bytes_read_;
   std::mutex mu_;  // guards all below
   BenchmarkPrinter benchmark_;
-  SequencePosition position_;                     // behind the last element that the consumer has
-  bool ended_ = false;                            // the consumer has been told
-  std::optional<Stopwatch::Duration> called_at_;  // end of the last call, without reading ahead
+  SequencePosition position_;  // behind the last element that the consumer has
+  bool ended_ = false;         // the consumer has been told
+  // End of the last call, without reading ahead.
+  std::optional<std::chrono::steady_clock::time_point> called_at_;
   std::shared_ptr<ReaderCounters> counters_;
   std::unique_ptr<CancelToken> cancel_;
   std::unique_ptr<CallGuard> guard_;

@@ -2,6 +2,7 @@
 #include "tf/python_api.h"
 
 #include <dlfcn.h>
+#include <unistd.h>
 
 #include <cstring>
 #include <memory>
@@ -13,6 +14,18 @@ template <typename Function>
 bool Resolve(const char* name, Function& function) noexcept {
   function = reinterpret_cast<Function>(::dlsym(RTLD_DEFAULT, name));
   return function != nullptr;
+}
+
+// For what may ask for the GIL. While the interpreter shuts down, CPython before 3.14 ends a thread
+// that does so by unwinding its stack, which must not go through C++ that does not expect it. Like
+// later versions: let the thread sleep until the process is over.
+template <typename Function, typename... Arguments>
+auto CallPython(Function function, Arguments... arguments) noexcept {
+  try {
+    return function(arguments...);
+  } catch (...) {
+    for (;;) ::pause();
+  }
 }
 
 using Reference = std::unique_ptr<void, void (*)(void*)>;
@@ -46,7 +59,7 @@ bool PythonApi::AddPendingCall(int (*function)(void*)) const noexcept {
 
 bool PythonApi::MainThreadIsInTensorFlow() const noexcept {
   if (is_initialized_() == 0) return false;
-  const int state = gil_state_ensure_();
+  const int state = CallPython(gil_state_ensure_);
   const bool result = MainThreadIsInTensorFlowLocked();
   clear_error_();
   gil_state_release_(state);
@@ -55,16 +68,16 @@ bool PythonApi::MainThreadIsInTensorFlow() const noexcept {
 
 // sys._current_frames()[threading.main_thread().ident]
 bool PythonApi::MainThreadIsInTensorFlowLocked() const noexcept {
-  const Reference threading(import_("threading"), decref_);
+  const Reference threading(CallPython(import_, "threading"), decref_);
   if (!threading) return false;
   const Reference main_thread(get_attribute_(threading.get(), "main_thread"), decref_);
   if (!main_thread) return false;
-  const Reference thread(call_no_args_(main_thread.get()), decref_);
+  const Reference thread(CallPython(call_no_args_, main_thread.get()), decref_);
   if (!thread) return false;
   const Reference ident(get_attribute_(thread.get(), "ident"), decref_);
   void* const current_frames = sys_object_("_current_frames");
   if (!ident || current_frames == nullptr) return false;
-  const Reference frames(call_no_args_(current_frames), decref_);
+  const Reference frames(CallPython(call_no_args_, current_frames), decref_);
   if (!frames) return false;
   void* const frame = dict_get_(frames.get(), ident.get());
   return frame != nullptr && FrameMatches(frame, /*constructor=*/false);

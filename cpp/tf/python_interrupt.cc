@@ -164,6 +164,11 @@ void WatchOne(int signal_number) noexcept {
 void PythonInterrupt::Watch() noexcept {
   const PythonApi* const api = PythonApi::Find();
   if (api == nullptr) return;
+  // A child that is forked while another thread holds the lock would never get it.
+  static const bool guarded =
+      ::pthread_atfork([] { watch_mutex.lock(); }, [] { watch_mutex.unlock(); },
+                       [] { watch_mutex.unlock(); }) == 0;
+  if (!guarded) return;
   const std::lock_guard<std::mutex> lock(watch_mutex);
   if (process != ::getpid()) {
     // The first call of this process; before it, the handler of a parent passes all signals on.

@@ -28,8 +28,8 @@ class ByteBudgetQueue {
     std::unique_lock<std::mutex> lock(mutex_);
     room_.wait(lock, [&] { return closed_ || items_.empty() || bytes_ + bytes <= budget_bytes_; });
     if (closed_) return false;
-    bytes_ += bytes;
     items_.emplace_back(std::move(item), bytes);
+    bytes_ += bytes;  // after what may throw
     lock.unlock();
     filled_.notify_one();
     return true;
@@ -44,8 +44,8 @@ class ByteBudgetQueue {
     filled_.notify_one();
   }
 
-  // Producer: waits until the consumer has taken everything and asks for more. Returns false once
-  // Close was called.
+  // Producer: waits until the consumer has taken everything and is waiting for more. Returns false
+  // once Close was called.
   bool WaitForDemand() {
     std::unique_lock<std::mutex> lock(mutex_);
     room_.wait(lock, [&] { return closed_ || (items_.empty() && demanded_); });
@@ -59,9 +59,10 @@ class ByteBudgetQueue {
       demanded_ = true;
       room_.notify_one();
       filled_.wait_for(lock, at_most, [&] { return !items_.empty() || last_; });
-      if (items_.empty()) return std::exchange(last_, std::nullopt);
     }
+    // Also where nothing came: whoever gives up then wants no more.
     demanded_ = false;
+    if (items_.empty()) return std::exchange(last_, std::nullopt);
     std::pair<Item, size_t> front = std::move(items_.front());
     items_.pop_front();
     bytes_ -= front.second;

@@ -35,6 +35,9 @@ class Registry {
     return fd;
   }
 
+  // How many forks lie between the process that began with this and the current one.
+  unsigned generation() const noexcept { return generation_; }
+
   void Close(UniqueFd* fd) noexcept {
     const std::lock_guard<std::mutex> lock(mutex_);
     fds_.erase(std::find(fds_.begin(), fds_.end(), fd->get()));
@@ -52,22 +55,30 @@ class Registry {
   // In the child, where nothing but what is safe in a signal handler may be called.
   void LeaveToParent() {
     for (const int fd : fds_) ::dup3(stand_in_.get(), fd, O_CLOEXEC);
+    ++generation_;  // of a child nobody but its one thread has seen anything
     mutex_.unlock();
   }
 
   std::mutex mutex_;
   UniqueFd stand_in_;
   std::vector<int> fds_;
+  unsigned generation_ = 0;
 };
 
 }  // namespace
 
-ForkGuardedFd::ForkGuardedFd(const std::function<int()>& open) : fd_(Registry::Get().Open(open)) {}
+ForkGuardedFd::ForkGuardedFd(const std::function<int()>& open)
+    : fd_(Registry::Get().Open(open)), generation_(Registry::Get().generation()) {}
+
+bool ForkGuardedFd::is_foreign() const noexcept {
+  return fd_ && generation_ != Registry::Get().generation();
+}
 
 ForkGuardedFd& ForkGuardedFd::operator=(ForkGuardedFd&& other) noexcept {
   if (this != &other) {
     Reset();
     fd_ = std::move(other.fd_);
+    generation_ = other.generation_;
   }
   return *this;
 }

@@ -27,10 +27,15 @@ class ForkGuardedFd {
   int get() const noexcept { return fd_.get(); }
   explicit operator bool() const noexcept { return static_cast<bool>(fd_); }
 
+  // Whether this process is a forked child of the one that opened the descriptor. Costs no system
+  // call.
+  bool is_foreign() const noexcept;
+
   void Reset() noexcept;
 
  private:
   UniqueFd fd_;
+  unsigned generation_ = 0;  // of the process that opened it
 };
 
 }  // namespace pipemode

@@ -76,6 +76,11 @@ class ChannelStatsRegistry {
   // are gone. The registry must outlive them.
   std::shared_ptr<ReaderCounters> Add(const std::string& pipe_dir, const std::string& channel);
 
+  // To be called by the thread that forks, the second in both processes, so that the child's copy
+  // is whole and free.
+  void BeforeFork() { mutex_.lock(); }
+  void AfterFork() { mutex_.unlock(); }
+
   // All that was counted for the channel.
   ChannelStats Get(const std::string& pipe_dir, const std::string& channel) const;
 

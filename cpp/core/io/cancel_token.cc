@@ -9,7 +9,7 @@
 
 namespace pipemode {
 
-CancelToken::CancelToken() : event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+CancelToken::CancelToken() : event_([] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); }) {
   if (!event_) throw IoError(errno, "eventfd");
 }
 

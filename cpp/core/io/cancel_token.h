@@ -4,12 +4,12 @@
 
 #include <atomic>
 
-#include "core/base/unique_fd.h"
+#include "core/base/fork_guarded_fd.h"
 
 namespace pipemode {
 
 // Wakes whoever waits on it. Any thread may call any method; the token must outlive all its
-// waiters.
+// waiters. A forked child cannot wake its parent's.
 class CancelToken {
  public:
   CancelToken();
@@ -25,11 +25,14 @@ class CancelToken {
 
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_acquire); }
 
+  // Whether this process is a forked child of the one that made the token.
+  bool is_foreign() const noexcept { return event_.is_foreign(); }
+
   // Readable, for poll(), while cancelled.
   int fd() const noexcept { return event_.get(); }
 
  private:
-  UniqueFd event_;
+  ForkGuardedFd event_;
   std::atomic<bool> cancelled_{false};
 };
 

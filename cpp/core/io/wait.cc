@@ -66,6 +66,10 @@ short Wait::Poll(int fd, short events, Clock::duration at_most) {
 }
 
 void Wait::ThrowIfOver(Clock::time_point now) const {
+  if (context_.cancel->is_foreign()) {
+    throw FailedPreconditionError("what waits for " + what_ +
+                                  " belongs to the process that this one was forked from");
+  }
   if (context_.cancel->cancelled()) {
     throw CancelledError("cancelled while waiting for " + what_);
   }

@@ -14,13 +14,14 @@
 
 namespace pipemode {
 
-// Told about waiting. Called by the thread that waits, while it waits.
+// Told about waiting. Called by the thread that waits, while it waits; and every kWaitTick by one
+// that reads without ever having to wait, first OnBlock, then OnTick, so that it can be ended, too.
 class WaitObserver {
  public:
   virtual ~WaitObserver() = default;
 
-  // The thread is about to block. Comes before each wait; may throw CancelledError instead of
-  // letting it block.
+  // The thread is about to block. Comes at the beginning of each wait; may throw CancelledError
+  // instead of letting it block.
   virtual void OnBlock() {}
 
   // Comes every kWaitTick while the thread is blocked, and when a signal handler has run on it: the

@@ -6,8 +6,10 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <new>
 #include <optional>
 #include <thread>
+#include <utility>
 
 namespace pipemode {
 namespace {
@@ -81,6 +83,39 @@ TEST(ByteBudgetQueueTest, DemandIsAPopThatFindsNothing) {
   EXPECT_EQ(queue.Pop(kLong), 2);
   EXPECT_TRUE(demanded);
   producer.join();
+}
+
+TEST(ByteBudgetQueueTest, WhoeverGivesUpDemandsNothing) {
+  ByteBudgetQueue<int> queue(10);
+  EXPECT_EQ(queue.Pop(milliseconds(0)), std::nullopt);
+  std::atomic<bool> demanded{false};
+  std::thread producer([&] {
+    EXPECT_TRUE(queue.WaitForDemand());
+    demanded = true;
+    EXPECT_TRUE(queue.Push(1, 1));
+  });
+  std::this_thread::sleep_for(milliseconds(20));  // nothing comes of it, however long it is
+  EXPECT_FALSE(demanded);
+  EXPECT_EQ(queue.Pop(kLong), 1);
+  producer.join();
+}
+
+TEST(ByteBudgetQueueTest, WhatCannotBeAppendedTakesNoRoom) {
+  struct Item {
+    Item() = default;
+    Item(Item&& other) noexcept(false) : moves_left(other.moves_left - 1) {
+      if (moves_left < 0) throw std::bad_alloc();
+    }
+    int moves_left = 100;
+  };
+  ByteBudgetQueue<Item> queue(10);
+  Item failing;
+  failing.moves_left = 1;  // to Push, and not into the queue
+  EXPECT_THROW(queue.Push(std::move(failing), 10), std::bad_alloc);
+  ASSERT_TRUE(queue.Push(Item(), 5));
+  ASSERT_TRUE(queue.Push(Item(), 5));  // or it would wait for room that nobody makes
+  EXPECT_TRUE(queue.Pop(milliseconds(0)));
+  EXPECT_TRUE(queue.Pop(milliseconds(0)));
 }
 
 TEST(ByteBudgetQueueTest, CloseEndsTheWaitForDemand) {

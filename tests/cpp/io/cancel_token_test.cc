@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 #include <poll.h>
 
+#include <string>
 #include <thread>
 #include <vector>
+
+#include "testing/child.h"
 
 namespace pipemode {
 namespace {
@@ -55,6 +58,18 @@ TEST(CancelTokenTest, ManyThreadsMayCancel) {
   EXPECT_EQ(::poll(&polled, 1, 10'000), 1);
   for (std::thread& thread : threads) thread.join();
   token.Reset();
+  EXPECT_FALSE(IsReadable(token.fd()));
+}
+
+TEST(CancelTokenTest, AForkedChildCannotWakeItsParent) {
+  CancelToken token;
+  EXPECT_FALSE(token.is_foreign());
+  EXPECT_EQ(testing::RunInChild([&]() -> std::string {
+              token.Cancel();
+              return token.is_foreign() && token.cancelled() ? "its own" : "the parent's";
+            }),
+            "its own");
+  EXPECT_FALSE(token.is_foreign());
   EXPECT_FALSE(IsReadable(token.fd()));
 }
 

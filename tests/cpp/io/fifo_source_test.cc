@@ -419,6 +419,28 @@ TEST_F(FifoSourceTest, WaitingCostsNothing) {
   EXPECT_LT(ThreadCpuTime() - cpu_before, milliseconds(30));
 }
 
+TEST_F(FifoSourceTest, ACallThatNeverHasToWaitIsLookedAfterToo) {
+  // As of a stream of bytes that never become a record.
+  class Observer : public WaitObserver {
+   public:
+    void OnBlock() override { ++blocks; }
+    void OnTick() override {
+      if (++ticks == 3) throw CancelledError("enough");
+    }
+    int blocks = 0;
+    int ticks = 0;
+  };
+  Observer observer;
+  const std::string path = folder_ / "file";
+  WriteFile(path, "");
+  ASSERT_EQ(::truncate(path.c_str(), int64_t{1} << 33), 0);  // takes no room, and hours to read
+  FifoSource source(FifoSource::Open(path), path, kPatience, {&cancel_, &observer});
+  const auto start = Clock::now();
+  EXPECT_THROW(while (!ReadSome(source).empty()){}, CancelledError);
+  EXPECT_EQ(observer.blocks, 3);
+  EXPECT_GE(Clock::now() - start, milliseconds(40));
+}
+
 // HasWriter.
 
 TEST_F(FifoSourceTest, HasWriterSeesAnIdleWriter) {

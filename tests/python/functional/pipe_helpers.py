@@ -2,6 +2,7 @@
 """What the tests of the native readers and writers share."""
 
 import contextlib
+import gzip
 import os
 import platform
 import signal
@@ -99,6 +100,19 @@ def feed(path, *pieces, opened=None):
                 view = memoryview(piece)
                 while view:
                     view = view[fifo.write(view) :]
+
+    return Background(write)
+
+
+def feed_nothing_for_ever(path, first=b""):
+    """Writes empty gzip members into a FIFO until its reader is gone: there are never records."""
+    members = gzip.compress(b"") * 50_000
+
+    def write():
+        with contextlib.suppress(BrokenPipeError), Path(path).open("wb", buffering=0) as fifo:
+            fifo.write(first)
+            while True:
+                fifo.write(members)
 
     return Background(write)
 

@@ -7,7 +7,7 @@ import textwrap
 import time
 
 import pytest
-from pipe_helpers import Background, feed, stream, wait_until
+from pipe_helpers import Background, feed, feed_nothing_for_ever, stream, wait_until
 
 A_MOMENT = 1.0  # what a person calls prompt
 
@@ -107,6 +107,28 @@ def test_ctrl_c(job, run, missing, way):
         assert "\nKeyboardInterrupt\n" in child.stderr
     if writing is not None:
         os.close(writing.result())
+
+
+@pytest.mark.parametrize("options", ["", "read_ahead_bytes=0"])
+def test_ctrl_c_where_there_is_data_for_ever_and_never_a_record(job, run, options):
+    writer = feed_nothing_for_ever(job.make_fifo())
+    with run(f"""
+        iterator = iter(make(compression_type="GZIP", {options}))
+        try:
+            say("begins")
+            next(iterator)
+        except KeyboardInterrupt:
+            say("interrupted")
+            raise
+    """) as child:
+        child.wait_for_output("begins")
+        wait_until(lambda: job.state() == "1", timeout=60)
+        begun = time.monotonic()
+        child.send(signal.SIGINT)
+        child.wait_for_output("interrupted")
+        assert seconds_since(begun, child.stdout) < A_MOMENT
+        assert child.wait() == -signal.SIGINT, child.stderr
+        writer.result()
 
 
 def test_reading_goes_on_after_ctrl_c(job, run):

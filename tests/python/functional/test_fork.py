@@ -5,10 +5,16 @@ import contextlib
 import os
 import signal
 import threading
+import time
 
 import pytest
-from pipe_helpers import feed, stream
-from sagemaker_tensorflow.records import ChannelReader, PipeError
+from pipe_helpers import Background, feed, stream, wait_until
+from sagemaker_tensorflow.records import (
+    CancelledError,
+    ChannelReader,
+    FailedPreconditionError,
+    PipeError,
+)
 from sagemaker_tensorflow.testing import serve
 
 RECORDS = [b"%06d" % number for number in range(100_000)]
@@ -67,9 +73,61 @@ def test_a_child_cannot_take_the_parents_records(reader):
             return 7
 
     with forked(body) as pid:
-        _, status = os.waitpid(pid, 0)
-        assert os.waitstatus_to_exitcode(status) == 7
+        wait_for_exit(pid, 7)
     assert list(reader) == RECORDS[1:]
+
+
+@pytest.fixture
+def waiting(make_job):
+    """A reader that waits for a FIFO in another thread's call."""
+    job = make_job()
+    with ChannelReader(
+        "training", "TFRecord", pipe_dir=job.pipe_dir, state_dir=job.state_dir, open_timeout=30
+    ) as reader:
+        thread = Background(lambda: list(reader))
+        thread.wait_until_blocked()
+        yield reader
+        reader.close()
+        with pytest.raises(CancelledError):
+            thread.result()
+
+
+@pytest.mark.parametrize(
+    "call", [next, lambda reader: reader.read_batch(10), lambda reader: reader.skip(1)]
+)
+def test_a_child_of_a_reader_that_waits_is_told_so(waiting, call):
+    """The other thread, which would end its call one day, is not there."""
+
+    def body():
+        try:
+            call(waiting)
+        except FailedPreconditionError as error:
+            return 7 if "forked" in str(error) else 8
+        finally:
+            waiting.close()
+
+    with forked(body) as pid:
+        wait_for_exit(pid, 7)
+
+
+def test_a_child_that_closes_its_copy_wakes_nobody(waiting):
+    with forked(waiting.close) as pid:
+        wait_for_exit(pid, 0)
+        begun = time.process_time()
+        time.sleep(0.5)
+        assert time.process_time() - begun < 0.1
+
+
+def wait_for_exit(pid, code):
+    """Fails if a child does not end."""
+    status = []
+
+    def has_ended():
+        status[:] = os.waitpid(pid, os.WNOHANG)
+        return status[0] == pid
+
+    wait_until(has_ended)
+    assert os.waitstatus_to_exitcode(status[1]) == code
 
 
 def test_children_that_live_on_stop_no_channel(tmp_path):

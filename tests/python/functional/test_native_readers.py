@@ -23,6 +23,7 @@ from pipe_helpers import (
     Background,
     Script,
     feed,
+    feed_nothing_for_ever,
     is_blocked,
     lists_of_records,
     stream,
@@ -554,6 +555,43 @@ def test_ctrl_c(kind, fifo, tmp_path):
     assert time.monotonic() - begun < 1.5  # the interpreter's own end included
     assert code == -signal.SIGINT
     assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
+@pytest.mark.parametrize("call", ["next(reader)", "reader.read_batch(10)", "reader.skip(10)"])
+def test_ctrl_c_where_there_is_data_for_ever_and_never_a_record(call, make_job):
+    job = make_job()
+    job.make_fifo()
+    code = f"""
+        import sys, threading
+        from sagemaker_tensorflow.records import ChannelReader
+
+        pipe_dir, state_dir = sys.argv[1:]
+        reader = ChannelReader(
+            "training", "TFRecord", compression_type="GZIP", pipe_dir=pipe_dir, state_dir=state_dir
+        )
+        {call}
+    """
+    with Script(code, job.pipe_dir, job.state_dir) as script:
+        writer = feed_nothing_for_ever(job.pipe())
+        wait_until(lambda: job.state() == "1", timeout=60)
+        begun = time.monotonic()
+        script.send(signal.SIGINT)
+        code, _, errors = script.finish()
+        assert time.monotonic() - begun < 1.5  # the interpreter's own end included
+        writer.result()
+    assert code == -signal.SIGINT
+    assert errors.rstrip().endswith("KeyboardInterrupt")
+
+
+def test_others_run_where_there_is_data_for_ever_and_never_a_record(fifo):
+    reader = RecordReader(fifo, "TFRecord", compression_type="GZIP")
+    writer = feed_nothing_for_ever(fifo)
+    reading = Background(next, reader)
+    time.sleep(0.1)  # well into it; and this thread goes on
+    reader.close()
+    with pytest.raises(rec.CancelledError):
+        reading.result()
+    writer.result()
 
 
 def test_ctrl_c_while_another_thread_reads(fifo):
