@@ -44,7 +44,8 @@ python_files = setup.py $(wildcard python tests/python examples benchmarks tools
 # Sanitizers of GCC 11 to 13 cannot map their shadow memory under the wide address randomisation of
 # newer kernels, so it is switched off where that is allowed.
 define cpp_tests
-	cmake --preset $1
+	tensorflow=$$(python -c "import importlib.util as u; print(*u.find_spec('tensorflow').submodule_search_locations)"); \
+	cmake --preset $1 -DTENSORFLOW_ROOT="$$tensorflow" -DTENSORFLOW_MINOR=$(basename $(TF_VERSION))
 	cmake --build --preset $1
 	launcher=(setarch "$$(uname -m)" -R); "$${launcher[@]}" true 2> /dev/null || launcher=(); \
 	"$${launcher[@]}" ctest --preset $1

@@ -88,7 +88,13 @@ std::optional<Element> ElementReader::Next() {
   element.bytes = table_.bytes();
   element.position = filled_to_;
   if (batched) {
-    element.tensors = VectorTensors(options_.components, TakeRows());
+    const RecordColumns columns = TakeRows();
+    try {
+      element.tensors = VectorTensors(options_.components, columns);
+    } catch (...) {
+      records_.EndEpoch();  // see AppendRead
+      throw;
+    }
   } else {
     element.tensors = ScalarTensors(options_.components, table_.columns(), 0);
     table_.Clear();
@@ -119,13 +125,8 @@ bool ElementReader::FillRows(size_t max_rows, size_t max_bytes) {
     views_.clear();
     const size_t wanted = std::min(max_rows - filled(), kMaxViews) * columns - table_.rest();
     records_.TakeBuffered(std::min(wanted, kMaxViews), &views_);
-    if (!views_.empty()) {
-      AppendViews();
-    } else if (ReadPending()) {
-      table_.AppendSwapped(pending_);
-    } else {
-      return false;
-    }
+    if (views_.empty() && !ReadPending()) return false;
+    AppendRead();
     filled_to_ = position();
     filled_to_.records -= table_.rest();
   }
@@ -140,11 +141,15 @@ void ElementReader::Align() {
   if (records_.column() > 0) NextRecord(nullptr);
 }
 
-void ElementReader::AppendViews() {
+void ElementReader::AppendRead() {
   try {
+    if (views_.empty()) table_.AppendSwapped(pending_);
     for (const std::string_view view : views_) table_.Append(view);
   } catch (...) {
-    table_.DropRest();  // lest its next column be filled from another line
+    // No memory, and records that are out of the stream already. To go on behind them would be to
+    // leave them out silently.
+    table_.DropRest();
+    records_.EndEpoch();
     throw;
   }
 }

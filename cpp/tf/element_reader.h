@@ -86,7 +86,7 @@ class ElementReader {
 
  private:
   void Align();
-  void AppendViews();
+  void AppendRead();
   bool ReadPending();
   void LogLostEpochs();
   // Reads the next record into `sink`, or drops a line if that is null.

@@ -54,18 +54,19 @@ std::optional<Element> ReadAhead::TakeElement() {
   if (taking_.columns.empty()) return std::nullopt;
   const size_t rows = RowsOf(taking_.columns);
   if (batched_) {
+    // What memory runs out for is there the next time.
+    std::vector<Tensor> tensors = VectorTensors(components_, taking_.columns);
     const RecordColumns columns = std::exchange(taking_.columns, {});
-    return Take(VectorTensors(components_, columns), rows * columns.size(), BytesOf(columns),
-                taking_.position);
+    return Take(std::move(tensors), rows * columns.size(), BytesOf(columns), taking_.position);
   }
-  const size_t row = taken_++;
+  const size_t row = taken_;
   size_t bytes = 0;
   for (const auto& column : taking_.columns) bytes += column->data()[row].size();
   // Scalars that go together are of one epoch.
   SequencePosition position = taking_.position;
-  position.records -= (rows - taken_) * stride_;
+  position.records -= (rows - row - 1) * stride_;
   std::vector<Tensor> tensors = ScalarTensors(components_, taking_.columns, row);
-  if (taken_ == rows) taking_.columns.clear();
+  if (++taken_ == rows) taking_.columns.clear();
   return Take(std::move(tensors), components_.size(), bytes, position);
 }
 

@@ -151,14 +151,18 @@ std::shared_ptr<RecordArray> RecordArrayPool::Get(size_t column) {
           }};
 }
 
-void RecordArrayPool::Put(std::unique_ptr<RecordArray> array, size_t column, Idle& idle) {
+void RecordArrayPool::Put(std::unique_ptr<RecordArray> array, size_t column, Idle& idle) noexcept {
   array->Clear();
   const size_t bytes = array->AllocatedBytes();
   const std::lock_guard<std::mutex> lock(idle.mutex);
   Idle::Arrays& arrays = idle.columns[column];
   if (arrays.size() >= kMinIdleArrays && idle.bytes + bytes > idle.max_bytes) return;
-  arrays.emplace_back(std::move(array), bytes);
-  idle.bytes += bytes;
+  try {
+    arrays.emplace_back(std::move(array), bytes);
+    idle.bytes += bytes;
+  } catch (const std::bad_alloc&) {
+    // Whoever gives a tensor back is not to blame; the array is freed.
+  }
 }
 
 size_t BytesOf(const RecordColumns& columns) noexcept {

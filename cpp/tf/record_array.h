@@ -73,7 +73,7 @@ class RecordArrayPool {
 
  private:
   struct Idle;
-  static void Put(std::unique_ptr<RecordArray> array, size_t column, Idle& idle);
+  static void Put(std::unique_ptr<RecordArray> array, size_t column, Idle& idle) noexcept;
 
   const std::shared_ptr<Idle> idle_;
 };

@@ -72,6 +72,11 @@ class EpochSequence {
   // Takes records of the current epoch that are buffered already; see RecordReader::TakeBuffered.
   void TakeBuffered(size_t max, std::vector<std::string_view>* records);
 
+  // Gives the current epoch up; the next call goes on to the next one, as after an error.
+  void EndEpoch() noexcept {
+    if (reader_ != nullptr) reader_->Close();
+  }
+
   // Epochs passed over so far; see ChannelReader::lost_epochs.
   uint64_t lost_epochs() const noexcept {
     return lost_before_ + (reader_ == nullptr ? 0 : reader_->lost_epochs());
