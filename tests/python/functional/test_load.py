@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from pipe_helpers import feed, stream
+from pipe_helpers import Background, stream
 from sagemaker_tensorflow import PipeModeDataset
 from sagemaker_tensorflow.records import ChannelReader
 from sagemaker_tensorflow.testing import serve
@@ -80,14 +80,14 @@ def test_load_of_100_000_epochs(tmp_path, capsys):
 
 
 def check_channels(job_dir, channels, epochs, records):
-    """Reads so many channels at once, each by an iterator of its own; returns records/s."""
+    """Reads so many channels at once, each by two iterators; returns records/s."""
     names = [f"channel{number}" for number in range(channels)]
     with serve(
         {name: [[RECORD] * records] * epochs for name in names}, "TFRecord", base_dir=job_dir
     ) as host:
         begun = time.monotonic()
         combined = tf.data.Dataset.sample_from_datasets(
-            [dataset(host, name).repeat(epochs).batch(100) for name in names],
+            [dataset(host, name).repeat(epochs // 2).batch(100) for name in 2 * names],
             stop_on_empty_dataset=False,
             seed=1,
         )
@@ -100,7 +100,10 @@ def check_channels(job_dir, channels, epochs, records):
 
 
 def test_load_of_channels(tmp_path):
-    check_channels(tmp_path, 20, epochs=3, records=200)
+    check_channels(tmp_path / "warm", 20, epochs=2, records=200)
+    before = usage()
+    check_channels(tmp_path / "again", 20, epochs=4, records=200)
+    assert_flat(before, usage())
 
 
 @pytest.mark.slow
@@ -114,16 +117,23 @@ def test_load_of_20_channels_and_many_epochs(tmp_path, capsys):
         print(f"\n20 channels, 100 epochs each: {rate:.0f} records/s of 1 kB")
 
 
-def test_load_of_24_readers_in_parallel_interleave(tmp_path):
+def check_interleave(job_dir):
     readers, records = 24, 300
     # One channel, an epoch for each: whoever comes first.
     epochs = [[b"%d %d" % (epoch, i) for i in range(records)] for epoch in range(readers)]
-    with serve({"training": epochs}, "TFRecord", base_dir=tmp_path) as host:
+    with serve({"training": epochs}, "TFRecord", base_dir=job_dir) as host:
         ds = tf.data.Dataset.range(readers).interleave(
             lambda _: dataset(host), cycle_length=readers, num_parallel_calls=readers
         )
         seen = sorted(record.numpy() for record in ds)
     assert seen == sorted(record for epoch in epochs for record in epoch)
+
+
+def test_load_of_24_readers_in_parallel_interleave(tmp_path):
+    check_interleave(tmp_path / "warm")
+    before = usage()
+    check_interleave(tmp_path / "again")
+    assert_flat(before, usage())
 
 
 @pytest.mark.slow
@@ -148,12 +158,19 @@ def test_load_of_50_gigabytes(tmp_path, capsys):
     assert rates[-1] > rates[0] / 2
 
 
-def test_load_of_single_bytes(make_job):
+@pytest.mark.parametrize("pause", [0, 0.005])
+def test_load_of_single_bytes(make_job, pause):
     job = make_job()
     job.make_fifo()
     records = [b"one", b"", b"three"]
-    data = stream(records, "TFRecord", "GZIP")
-    writer = feed(job.pipe(), *(data[i : i + 1] for i in range(len(data))))
+    before = usage()
+    writer = Background(trickle, job.pipe(), stream(records, "TFRecord", "GZIP"), pause)
+    assert read_gzip(job) == records
+    writer.result()
+    assert_flat(before, usage())
+
+
+def read_gzip(job):
     with ChannelReader(
         "training",
         "TFRecord",
@@ -163,8 +180,14 @@ def test_load_of_single_bytes(make_job):
         open_timeout=30,
         read_timeout=30,
     ) as reader:
-        assert list(reader) == records
-    writer.result()
+        return list(reader)
+
+
+def trickle(path, data, pause):
+    with path.open("wb", buffering=0) as fifo:
+        for byte in data:
+            fifo.write(bytes([byte]))
+            time.sleep(pause)
 
 
 def test_load_of_a_consumer_that_sleeps(tmp_path):
@@ -175,5 +198,5 @@ def test_load_of_a_consumer_that_sleeps(tmp_path):
         next(iterator)
         before = usage()
         time.sleep(0.3)
-        assert usage()["bytes"] < before["bytes"] + (16 << 20)
+        assert_flat(before, usage(), more_bytes=16 << 20)
         assert sum(1 for _ in iterator) == len(records) - 1

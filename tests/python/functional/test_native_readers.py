@@ -6,6 +6,7 @@ import gc
 import itertools
 import os
 import signal
+import struct
 import threading
 import time
 import zlib
@@ -328,6 +329,33 @@ def test_no_memory_on_the_word_of_a_length(record_format, data, error, file_of):
     assert message.startswith("DataLossError")
     assert error in message
     assert int(megabytes) < 16
+
+
+def test_a_record_that_does_not_fit_in_memory_is_not_left_out(tmp_path):
+    path = tmp_path / "file"
+    long = 1 << 28
+    with path.open("wb") as file:
+        file.write(stream([b"first"], "RecordIO"))
+        file.write(struct.pack("<II", 0xCED7230A, long))
+        file.seek(long, os.SEEK_CUR)
+        file.write(stream([b"last"], "RecordIO"))
+    code = """
+        import resource, sys
+        from sagemaker_tensorflow.records import RecordReader
+
+        reader = RecordReader(sys.argv[1])
+        assert next(reader) == b"first"
+        with open("/proc/self/statm") as statm:
+            now = int(statm.read().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (now + (1 << 27), resource.RLIM_INFINITY))
+        try:
+            next(reader)
+        except MemoryError:
+            print("no memory", list(reader))
+    """
+    with Script(code, path) as script:
+        code, output, errors = script.finish()
+    assert (code, output) == (0, "no memory []\n"), errors
 
 
 def test_a_gzip_bomb_streams_through(file_of):
