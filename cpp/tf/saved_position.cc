@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "core/base/error.h"
 #include "core/format/record_format.h"
 #include "tensorflow/core/platform/tstring.h"
 
@@ -36,8 +37,9 @@ absl::Status CheckCount(const char* key, int64_t count, int64_t unit) {
 
 absl::Status CheckSame(const char* what, const std::string& saved, const std::string& here) {
   if (saved == here) return absl::OkStatus();
-  return Refuse("it holds the position in a dataset with " + std::string(what) + " '" + saved +
-                "', and this one has '" + here + "'; restore it into a dataset like the one saved");
+  return Refuse("it holds the position in a dataset with " + std::string(what) + " '" +
+                Excerpt(saved) + "', and this one has '" + here +
+                "'; restore it into a dataset like the one saved");
 }
 
 }  // namespace

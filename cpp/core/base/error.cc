@@ -2,6 +2,7 @@
 #include "core/base/error.h"
 
 #include <cerrno>
+#include <cstdio>
 #include <system_error>
 #include <utility>
 
@@ -44,6 +45,21 @@ std::string WithErrnoText(std::string_view message, int error_number) {
 }
 
 }  // namespace
+
+std::string Excerpt(std::string_view text) {
+  std::string escaped;
+  for (const char c : text.substr(0, 40)) {
+    if (c >= ' ' && c <= '~') {
+      escaped += c;
+    } else {
+      char code[8];
+      std::snprintf(code, sizeof(code), "\\x%02x", static_cast<unsigned char>(c));
+      escaped += code;
+    }
+  }
+  if (text.size() > 40) escaped += "...";
+  return escaped;
+}
 
 PipeError::PipeError(ErrorCode code, std::string message)
     : code_(code), message_(std::move(message)) {}

@@ -26,6 +26,10 @@ enum class ErrorCode {
   kInternal,
 };
 
+// What a message may show of a file, or of a name that somebody gave: printable, and no more than
+// 40 characters of it.
+std::string Excerpt(std::string_view text);
+
 class PipeError : public std::exception {
  public:
   PipeError(ErrorCode code, std::string message);

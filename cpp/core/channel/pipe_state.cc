@@ -40,22 +40,6 @@ bool IsChannelCharacter(char c) {
          c == '-' || c == '_';
 }
 
-// Printable, and short enough for a message.
-std::string Escaped(std::string_view text) {
-  std::string escaped;
-  for (const char c : text.substr(0, 40)) {
-    if (c >= ' ' && c <= '~') {
-      escaped += c;
-    } else {
-      char code[8];
-      std::snprintf(code, sizeof(code), "\\x%02x", static_cast<unsigned char>(c));
-      escaped += code;
-    }
-  }
-  if (text.size() > 40) escaped += "...";
-  return escaped;
-}
-
 std::string JoinPath(const std::string& folder, const std::string& name) {
   if (!folder.empty() && folder.back() == '/') return folder + name;
   return folder + "/" + name;
@@ -158,7 +142,7 @@ void CheckChannelName(const std::string& channel) {
   bool good = !channel.empty() && channel.size() <= kMaxChannelName;
   for (const char c : channel) good = good && IsChannelCharacter(c);
   if (!good) {
-    throw InvalidArgumentError("'" + Escaped(channel) +
+    throw InvalidArgumentError("'" + Excerpt(channel) +
                                "' is no channel name: 1 to 64 letters, digits, '.', '-', '_' "
                                "are allowed, and no path");
   }
@@ -193,7 +177,7 @@ uint64_t PipeState::NextEpoch() const {
   const std::optional<uint64_t> epoch = ParseEpoch(content);
   if (!epoch) {
     throw FailedPreconditionError(
-        "the state file '" + state_path_ + "' holds '" + Escaped(content) +
+        "the state file '" + state_path_ + "' holds '" + Excerpt(content) +
         "', not the number of the next epoch (0 to " + std::to_string(kMaxEpoch) +
         "); write that number into it, or remove the file to begin with epoch 0");
   }
@@ -303,9 +287,9 @@ ForkGuardedFd PipeState::OpenPipe(const ForkGuardedFd& lock, uint64_t due, uint6
   const uint64_t end = std::max(before.end, epoch + 1);
   WriteOpened(lock, due, {end, false});
   ForkGuardedFd pipe = FifoSource::Open(path);
-  if (pipe) {
+  if (pipe && epoch < before.end) {
     const bool is_new = before.marked && ::fcntl(pipe.get(), F_GETPIPE_SZ) == NewPipeCapacity();
-    if (epoch < before.end && !is_new) *left = FifoSource::Available(pipe.get());
+    *left = is_new ? 0 : FifoSource::Available(pipe.get());
   }
   if (before.marked && (!pipe || MarkPipe(pipe.get()))) WriteOpened(lock, due, {end, true});
   return pipe;

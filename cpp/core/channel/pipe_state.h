@@ -34,7 +34,7 @@ struct EpochClaim {
   ForkGuardedFd fd;     // the open FIFO; carries the lock
   uint64_t due;         // the epoch that the state names: this one, or one before it
   uint64_t opened_end;  // from `due` up to here, readers opened FIFOs and left the state alone
-  // How many bytes were in the pipe at first, if its writer may have met another reader.
+  // How many bytes were in the pipe at first, if readers have opened this FIFO before.
   std::optional<size_t> left;
 };
 

@@ -12,7 +12,8 @@ namespace pipemode {
 //
 // Where another reader had it open and is no more, its writer may still be there, not having
 // noticed yet, or having noticed and being about to close: what it has left in the pipe is the
-// beginning of an epoch whose end nobody gets. A writer that goes on has not noticed, and never
+// beginning of an epoch whose end nobody gets. Or it has done with this FIFO, and opens it once
+// more to see whether there still is a reader. A writer that goes on has not noticed, and never
 // will, since there is a reader again.
 class WriterWatch {
  public:
@@ -23,8 +24,8 @@ class WriterWatch {
     kGone,     // it wrote to the reader before, and nothing since
   };
 
-  // `fd` must remain open. `left`: how many bytes were in the pipe when `fd` was opened, if its
-  // writer may have met another reader.
+  // `fd` must remain open. `left`: how many bytes were in the pipe when `fd` was opened, if other
+  // readers have had the FIFO open.
   WriterWatch(int fd, std::optional<size_t> left) : fd_(fd), left_(left) {}
 
   // Never waits. Throws IoError.

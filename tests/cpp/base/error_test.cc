@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <exception>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <type_traits>
 
@@ -74,6 +75,14 @@ class IoErrorCodeTest : public ::testing::TestWithParam<ErrnoCase> {};
 
 TEST_P(IoErrorCodeTest, FitsErrno) {
   EXPECT_EQ(IoError(GetParam().error_number, "").code(), GetParam().code);
+}
+
+TEST(ExcerptTest, IsShortAndPrintable) {
+  EXPECT_EQ(Excerpt(""), "");
+  EXPECT_EQ(Excerpt("a name"), "a name");
+  EXPECT_EQ(Excerpt(std::string_view("\n\0\x7f\xff", 4)), "\\x0a\\x00\\x7f\\xff");
+  EXPECT_EQ(Excerpt(std::string(40, 'x')), std::string(40, 'x'));
+  EXPECT_EQ(Excerpt(std::string(41, 'x')), std::string(40, 'x') + "...");
 }
 
 INSTANTIATE_TEST_SUITE_P(AllErrnos, IoErrorCodeTest,

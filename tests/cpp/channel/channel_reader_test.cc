@@ -749,6 +749,24 @@ TEST_F(UnnoticedKillTest, SoIsOneThatIsSlow) {
   EXPECT_EQ(ReadAllRecords(reader), Records{"two"});
 }
 
+TEST_F(LostEpochTest, AWriterThatOnlyLooksWhetherThereIsAReaderSendsNoEpoch) {
+  // It wrote all of it, and closed, while the reader before was still there, which then was killed.
+  MakeFifo(FifoPath(0));
+  ASSERT_TRUE(PipeState(state_dir_, folder_.path(), "train").TryClaim().claim);
+  Event waits;
+  BlockObserver observer([&] { waits.Set(); });
+  const JoiningThread service([&] {
+    ASSERT_TRUE(waits.Wait());
+    OpenWriter(0).Reset();
+    MakeFifo(FifoPath(1));
+    WriteAll(OpenWriter(1).get(), Encode(TfRecord(), {"second"}).bytes);
+  });
+  ChannelReader reader(Options(), {&cancel_, &observer});
+  EXPECT_EQ(ReadAllRecords(reader), Records{"second"});
+  EXPECT_EQ(reader.lost_epochs(), 1U);
+  EXPECT_EQ(State(), "2");
+}
+
 TEST_F(LostEpochTest, OneThatIsNotLostIsRead) {
   // The reader before gave up; its writer is late. A service may have made the next FIFO already.
   MakeFifo(FifoPath(0));
@@ -884,7 +902,8 @@ TEST_F(ChannelReaderTest, SoIsOneThatIsKilled) {
       FifoWriterOptions faulty;
       faulty.fault = WriterFault::kDie;
       faulty.fault_at_byte = at;
-      FifoChannelWriter writer(folder_.path(), "train", epoch, faulty, context_);
+      const CancelToken cancel;
+      FifoChannelWriter writer(folder_.path(), "train", epoch, faulty, {&cancel, nullptr});
       writer.BeginEpoch();
       writer.Write(encoded.bytes);
       return "survived";

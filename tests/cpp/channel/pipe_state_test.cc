@@ -479,15 +479,16 @@ TEST_F(PipeStateTest, BytesForAnotherReaderAreTold) {
   EXPECT_EQ(State().TryClaim().claim->left, 5U);
 }
 
-TEST_F(PipeStateTest, ANewPipeHasHadNoOtherReader) {
+TEST_F(PipeStateTest, NothingIsLeftInANewPipe) {
   MakeFifo(FifoPath(0));
+  EXPECT_EQ(State().TryClaim().claim->left, std::nullopt);
   for (int reader = 0; reader < 3; ++reader) {
-    EXPECT_EQ(State().TryClaim().claim->left, std::nullopt);
+    EXPECT_EQ(State().TryClaim().claim->left, 0U);
     EXPECT_EQ(ReadFile(lock_path_), "0 0 marked\n");
   }
 }
 
-TEST_F(PipeStateTest, ButNothingIsKnownOfItWhereAReaderMayHaveLeftNoMark) {
+TEST_F(PipeStateTest, WhereAReaderMayHaveLeftNoMarkThatIsRemembered) {
   // It was killed before it could.
   MakeFifo(FifoPath(0));
   SetState("0");

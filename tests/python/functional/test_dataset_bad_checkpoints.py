@@ -119,6 +119,12 @@ def test_another_channel(saved):
     ) in message
 
 
+def test_a_channel_that_is_none(saved):
+    dataset, state = saved
+    message = is_refused(dataset, forge(state, channel=b"\nnot a name" * 1000))
+    assert "with channel '" + "\\x0anot a name" * 3 + "\\x0anot a ...', and" in message
+
+
 def test_another_format(saved):
     message = is_refused(without_autotune(make(record_format="RecordIO").repeat(3)), saved[1])
     assert "with record_format 'TFRecord', and this one has 'RecordIO'" in message
