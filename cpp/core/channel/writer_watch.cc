@@ -8,9 +8,9 @@
 namespace pipemode {
 namespace {
 
-// A writer that has noticed closes within moments. One that does neither that nor write for so long
-// waits for its own source, or for room in the pipe.
-constexpr std::chrono::milliseconds kPatience{100};
+// A writer that has noticed closes within moments, but on a busy machine these may be long. One
+// that does neither that nor write for so long waits for its own source, and so would its reader.
+constexpr std::chrono::milliseconds kPatience{1000};
 
 bool IsClosed(int fd) {
   pollfd polled{fd, POLLIN, 0};

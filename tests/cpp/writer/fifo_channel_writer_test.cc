@@ -387,7 +387,8 @@ TEST_F(FifoChannelWriterTest, DiesAtItsByte) {
       FifoWriterOptions options;
       options.fault = WriterFault::kDie;
       options.fault_at_byte = at;
-      FifoChannelWriter writer = Writer(options, at);
+      const CancelToken cancel;  // the test's own is not for a child
+      FifoChannelWriter writer(folder_.path(), "train", at, options, {&cancel});
       writer.BeginEpoch();
       writer.Write("0123456789");
       writer.EndEpoch();
