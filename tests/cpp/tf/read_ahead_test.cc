@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What the op's threads do with each other, for ThreadSanitizer above all, under which Python cannot
-// load the op.
+// What the op's threads do with each other, for ThreadSanitizer above all, under which Python
+// cannot load the op.
 #include "tf/read_ahead.h"
 
 #include <gtest/gtest.h>
