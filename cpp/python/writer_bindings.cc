@@ -206,6 +206,11 @@ void BindWriters(py::module_& module) {
              py::kw_only(), "recordio_parts"_a = "joined",
              "recordio_max_part_bytes"_a = static_cast<int64_t>(kRecordIoMaxPartBytes));
 
+  module.def(
+      "has_reader", [](const std::filesystem::path& path) { return HasReader(path.string()); },
+      "Whether somebody has a FIFO open for reading. No child that is forked meanwhile keeps it.",
+      "path"_a);
+
   py::class_<ChannelWriter>(module, "ChannelWriter", kChannelWriterDoc, py::module_local())
       .def(py::init(&MakeChannelWriter), "pipe_dir"_a, "channel"_a, py::kw_only(),
            "first_epoch"_a = 0, "chunk_bytes"_a = int64_t{1} << 20,

@@ -78,6 +78,8 @@ class ChannelReader(Reader):
     @property
     def epoch(self) -> int | None: ...
 
+def has_reader(path: str | os.PathLike[str]) -> bool: ...
+
 class ChannelWriter:
     def __init__(
         self,

@@ -33,8 +33,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sagemaker_tensorflow._fifo import has_reader
-from sagemaker_tensorflow._native import CancelledError, ChannelWriter
+from sagemaker_tensorflow._native import CancelledError, ChannelWriter, has_reader
 from sagemaker_tensorflow._stream_encoder import DEFAULT_MAX_PART_BYTES, StreamEncoder
 from sagemaker_tensorflow._writer_process import WriterProcess
 

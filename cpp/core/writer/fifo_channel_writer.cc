@@ -22,7 +22,21 @@ namespace {
 constexpr std::chrono::microseconds kFirstLookForReader{200};
 constexpr std::chrono::microseconds kLastLookForReader{5000};
 
+// For a moment, or for an epoch: a child that is forked meanwhile would keep it open, and the
+// reader waiting for the end.
+ForkGuardedFd OpenForWriting(const std::string& path) {
+  return ForkGuardedFd(
+      [&path] { return ::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY); });
+}
+
 }  // namespace
+
+bool HasReader(const std::string& path) {
+  const ForkGuardedFd fd = OpenForWriting(path);
+  if (fd) return true;
+  if (errno == ENXIO || errno == ENOENT) return false;
+  throw IoError(errno, "cannot open '" + path + "'");
+}
 
 FifoChannelWriter::FifoChannelWriter(const std::string& pipe_dir, const std::string& channel,
                                      uint64_t first_epoch, const FifoWriterOptions& options,
@@ -50,8 +64,7 @@ void FifoChannelWriter::BeginEpoch() {
   Wait wait(context_, kNoLimit, what);
   std::chrono::microseconds delay = kFirstLookForReader;
   for (;;) {
-    ForkGuardedFd fd(
-        [this] { return ::open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY); });
+    ForkGuardedFd fd = OpenForWriting(path_);
     if (fd) {
       fd_ = std::move(fd);
       break;

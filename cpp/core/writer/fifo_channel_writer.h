@@ -33,6 +33,10 @@ struct FifoWriterOptions {
   uint64_t fault_at_byte = 0;  // of each epoch
 };
 
+// Whether somebody has the FIFO at `path` open for reading; tried out by opening it for writing,
+// which such a reader does not take for data. Throws IoError.
+bool HasReader(const std::string& path);
+
 // Not safe for use by two threads at once, but for the CancelToken. SIGPIPE must be ignored, as
 // Python does.
 class FifoChannelWriter {

@@ -15,9 +15,9 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sagemaker_tensorflow._fifo import has_reader
 from sagemaker_tensorflow._local.progress import ProgressMeter
 from sagemaker_tensorflow._local.stop_signal import StopSignal
+from sagemaker_tensorflow._native import has_reader
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

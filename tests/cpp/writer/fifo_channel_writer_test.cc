@@ -380,6 +380,18 @@ TEST_F(FifoChannelWriterTest, AStallCanBeCancelled) {
   canceller.join();
 }
 
+TEST_F(FifoChannelWriterTest, HasReaderTellsWhoReads) {
+  EXPECT_FALSE(HasReader(FifoPath(0)));
+  MakeFifo(FifoPath(0));
+  EXPECT_FALSE(HasReader(FifoPath(0)));
+  {
+    const FifoSource source = Reader(0);
+    EXPECT_TRUE(HasReader(FifoPath(0)));
+  }
+  EXPECT_FALSE(HasReader(FifoPath(0)));
+  EXPECT_THROW(HasReader(folder_.path()), IoError);
+}
+
 TEST_F(FifoChannelWriterTest, DiesAtItsByte) {
   for (const uint64_t at : {uint64_t{0}, uint64_t{3}, uint64_t{10}}) {
     MakeFifo(FifoPath(at));
