@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -15,6 +16,8 @@
 
 namespace pipemode {
 namespace {
+
+constexpr size_t kMinCapacity = 256;
 
 // All guarded descriptors of the process.
 class Registry {
@@ -29,7 +32,8 @@ class Registry {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!stand_in_) stand_in_ = UniqueFd(::open("/", O_PATH | O_CLOEXEC));
     if (!stand_in_) return -1;
-    fds_.reserve(fds_.size() + 1);
+    // In large steps: what a process takes should not depend on how many were ever open at once.
+    if (fds_.size() == fds_.capacity()) fds_.reserve(std::max(kMinCapacity, 2 * fds_.size()));
     const int fd = open();
     if (fd >= 0) fds_.push_back(fd);
     return fd;
