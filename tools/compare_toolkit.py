@@ -145,6 +145,7 @@ def run_both(
     subprocess.run(
         [sys.executable, "-m", "sagemaker_tensorflow", "run", *arguments],
         check=True,
+        cwd=folder,  # the job's outputs go there
         env=surroundings,
         stderr=subprocess.DEVNULL,
     )
