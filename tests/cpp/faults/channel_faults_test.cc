@@ -19,7 +19,6 @@
 #include <ostream>
 #include <string>
 #include <system_error>
-#include <thread>
 #include <vector>
 
 #include "core/base/byte_budget_queue.h"
@@ -28,11 +27,11 @@
 #include "core/channel/epoch_sequence.h"
 #include "core/channel/pipe_state.h"
 #include "core/io/cancel_token.h"
-#include "core/writer/fifo_channel_writer.h"
 #include "faults/process_usage.h"
 #include "faults/syscall_faults.h"
 #include "testing/deflate.h"
 #include "testing/environment.h"
+#include "testing/epoch_service.h"
 #include "testing/fifo_server.h"
 #include "testing/record_formats.h"
 #include "testing/string_sink.h"
@@ -41,6 +40,7 @@
 namespace pipemode {
 namespace {
 
+using ::pipemode::testing::EpochService;
 using ::pipemode::testing::Exists;
 using ::pipemode::testing::Gzip;
 using ::pipemode::testing::MakeFifo;
@@ -158,42 +158,10 @@ const Records& RecordsOf0() {
   return records;
 }
 
-// Plays the service: every epoch once, in order. A reader that closes early has had its epoch.
-class Service {
- public:
-  // `late`: it begins when a reader looks for its FIFO already.
-  Service(const std::string& folder, bool compressed, bool late)
-      : writer_(folder, "train", 0, FifoWriterOptions(), WaitContext{&cancel_, nullptr}),
-        thread_([this, compressed, late] {
-          if (late) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-          Run(compressed);
-        }) {}
-  Service(const Service&) = delete;
-  Service& operator=(const Service&) = delete;
-  ~Service() {
-    cancel_.Cancel();
-    thread_.join();
-  }
-
- private:
-  void Run(bool compressed) {
-    const testing::FormatCase format = testing::AllFormats().front();
-    try {
-      for (uint64_t epoch = 0;; ++epoch) {
-        const std::string bytes = testing::Encode(format, RecordsOf(epoch)).bytes;
-        writer_.BeginEpoch();
-        writer_.Write(compressed ? Gzip(bytes) : bytes);
-        std::filesystem::remove(writer_.path());
-        writer_.EndEpoch();
-      }
-    } catch (const CancelledError&) {
-    }
-  }
-
-  CancelToken cancel_;
-  FifoChannelWriter writer_;
-  std::thread thread_;
-};
+std::string BytesOf(uint64_t epoch, bool compressed) {
+  const std::string bytes = testing::Encode(testing::AllFormats().front(), RecordsOf(epoch)).bytes;
+  return compressed ? Gzip(bytes) : bytes;
+}
 
 struct Outcome {
   Records records;
@@ -217,7 +185,10 @@ class ChannelFaultsTest : public ::testing::TestWithParam<FaultCase> {
     options.stream.compression = compressed ? Compression::kGzip : Compression::kNone;
     options.open_timeout = options.read_timeout = testing::kPatience;
 
-    const Service service(folder.path(), compressed, late);
+    // Late: it begins when a reader looks for its FIFO already.
+    const EpochService service(
+        folder.path(), "train", [compressed](uint64_t epoch) { return BytesOf(epoch, compressed); },
+        std::chrono::milliseconds(late ? 10 : 0));
     Outcome outcome;
     bool struck = false;
     std::optional<CancelToken> cancel;
@@ -446,55 +417,56 @@ TEST_P(ChannelScheduleTest, AlsoAfterAReaderThatGaveUp) {
   }
 }
 
-// Claims an epoch whose writer waits for a reader, and writes before that has made another call.
-std::optional<size_t> LeftInPipe(const PipeState& state, const std::string& path) {
-  const ScopedSyscallHook writer(
-      [&path] {
-        const UniqueFd fd(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
-        return fd && WriteAll(fd.get(), "bytes");
-      },
-      1);
-  return state.TryClaim().claim->left;
+class ChannelMarkTest : public ::testing::Test {
+ protected:
+  ChannelMarkTest() { MakeFifo(path_); }
+
+  UniqueFd OpenForWriting() const {
+    return UniqueFd(::open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+  }
+
+  // Claims an epoch whose writer waits for a reader, and writes before that has made another call.
+  std::optional<size_t> LeftInPipe() const {
+    const ScopedSyscallHook writer(
+        [this] {
+          const UniqueFd fd = OpenForWriting();
+          return fd && WriteAll(fd.get(), "bytes");
+        },
+        1);
+    return state_.TryClaim().claim->left;
+  }
+
+  const TempDir folder_;
+  const std::string path_ = folder_ / "train_0";
+  const PipeState state_{folder_ / "state", folder_.path(), "train"};
+};
+
+TEST_F(ChannelMarkTest, WhatComesWithTheReaderIsNotLeft) {
+  ASSERT_TRUE(state_.TryClaim().claim);
+  EXPECT_EQ(LeftInPipe(), 0U);
 }
 
-TEST(ChannelMarkTest, WhatComesWithTheReaderIsNotLeft) {
-  const TempDir folder;
-  const std::string path = folder / "train_0";
-  MakeFifo(path);
-  const PipeState state(folder / "state", folder.path(), "train");
-  ASSERT_TRUE(state.TryClaim().claim);
-  EXPECT_EQ(LeftInPipe(state, path), 0U);
-}
-
-TEST(ChannelMarkTest, UnlessAPipeCouldNotBeMarked) {
-  const TempDir folder;
-  const std::string path = folder / "train_0";
-  MakeFifo(path);
-  const PipeState state(folder / "state", folder.path(), "train");
+TEST_F(ChannelMarkTest, UnlessAPipeCouldNotBeMarked) {
   const SyscallFault refusal{"fcntl", EPERM, true, F_SETPIPE_SZ};
   {
     const ScopedSyscallFault fault(refusal, 1);
-    ASSERT_TRUE(state.TryClaim().claim);
+    ASSERT_TRUE(state_.TryClaim().claim);
   }
-  EXPECT_EQ(LeftInPipe(state, path), 5U);
+  EXPECT_EQ(LeftInPipe(), 5U);
 }
 
-TEST(ChannelMarkTest, WhatIsInThePipeHasToBeKnown) {
-  const TempDir folder;
-  const std::string path = folder / "train_0";
-  MakeFifo(path);
-  const PipeState state(folder / "state", folder.path(), "train");
-  PipeState::Attempt first = state.TryClaim();
-  const UniqueFd writer(::open(path.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+TEST_F(ChannelMarkTest, WhatIsInThePipeHasToBeKnown) {
+  PipeState::Attempt first = state_.TryClaim();
+  const UniqueFd writer = OpenForWriting();
   ASSERT_TRUE(WriteAll(writer.get(), "bytes"));
   first.claim.reset();
   const SyscallFault failure{"ioctl", EIO};
   {
     const ScopedSyscallFault fault(failure, 1);
-    EXPECT_THROW(state.TryClaim(), PipeError);
+    EXPECT_THROW(state_.TryClaim(), PipeError);
     EXPECT_TRUE(fault.struck());
   }
-  EXPECT_EQ(state.TryClaim().claim->left, 5U);
+  EXPECT_EQ(state_.TryClaim().claim->left, 5U);
 }
 
 }  // namespace

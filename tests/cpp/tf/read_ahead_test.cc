@@ -22,11 +22,11 @@
 #include "core/channel/channel_stats.h"
 #include "core/io/cancel_token.h"
 #include "core/io/wait.h"
-#include "core/writer/fifo_channel_writer.h"
 #include "faults/process_usage.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/platform/tstring.h"
 #include "testing/environment.h"
+#include "testing/epoch_service.h"
 #include "testing/random.h"
 #include "testing/record_formats.h"
 #include "testing/temp_dir.h"
@@ -35,6 +35,7 @@
 namespace pipemode {
 namespace {
 
+using ::pipemode::testing::EpochService;
 using ::pipemode::testing::kPatience;
 using ::pipemode::testing::Random;
 using ::pipemode::testing::Records;
@@ -55,36 +56,9 @@ Records RecordsOf(uint64_t epoch) {
   return records;
 }
 
-// Plays the service: every epoch once, in order.
-class Service {
- public:
-  explicit Service(const std::string& folder)
-      : writer_(folder, "train", 0, FifoWriterOptions(), WaitContext{&cancel_, nullptr}),
-        thread_([this] { Run(); }) {}
-  Service(const Service&) = delete;
-  Service& operator=(const Service&) = delete;
-  ~Service() {
-    cancel_.Cancel();
-    thread_.join();
-  }
-
- private:
-  void Run() {
-    try {
-      for (uint64_t epoch = 0;; ++epoch) {
-        writer_.BeginEpoch();
-        writer_.Write(testing::Encode(testing::AllFormats().front(), RecordsOf(epoch)).bytes);
-        std::filesystem::remove(writer_.path());
-        writer_.EndEpoch();
-      }
-    } catch (const CancelledError&) {
-    }
-  }
-
-  CancelToken cancel_;
-  FifoChannelWriter writer_;
-  std::thread thread_;
-};
+std::string BytesOf(uint64_t epoch) {
+  return testing::Encode(testing::AllFormats().front(), RecordsOf(epoch)).bytes;
+}
 
 class ReadAheadTest : public ::testing::TestWithParam<int64_t> {
  protected:
@@ -117,7 +91,7 @@ class ReadAheadTest : public ::testing::TestWithParam<int64_t> {
 INSTANTIATE_TEST_SUITE_P(ScalarsAndBatches, ReadAheadTest, ::testing::Values(0, 1, 64));
 
 TEST_P(ReadAheadTest, EveryRecordInOrder) {
-  const Service service(folder_.path());
+  const EpochService service(folder_.path(), "train", BytesOf);
   ReadAhead reader(Options(kEpochs), size_t{1} << 20, &counters_);
   // As channel_stats() does.
   std::atomic<bool> stop{false};
@@ -143,7 +117,7 @@ TEST_P(ReadAheadTest, EveryRecordInOrder) {
 }
 
 TEST_P(ReadAheadTest, CancelledCallsLoseNothing) {
-  const Service service(folder_.path());
+  const EpochService service(folder_.path(), "train", BytesOf);
   ReadAhead reader(Options(4), size_t{1} << 12, &counters_);
   CancelToken cancel;
   std::atomic<bool> stop{false};
@@ -168,7 +142,7 @@ TEST_P(ReadAheadTest, CancelledCallsLoseNothing) {
 }
 
 TEST_P(ReadAheadTest, MayBeDroppedAtAnyMoment) {
-  const Service service(folder_.path());
+  const EpochService service(folder_.path(), "train", BytesOf);
   Random random(2);
   uint64_t epochs = 0;
   for (int i = 0; i < 30; ++i) {
@@ -188,7 +162,7 @@ TEST_P(ReadAheadTest, MayBeDroppedAtAnyMoment) {
 }
 
 TEST_P(ReadAheadTest, TwoOfOneChannelShareItsEpochs) {
-  const Service service(folder_.path());
+  const EpochService service(folder_.path(), "train", BytesOf);
   std::atomic<uint64_t> records{0};
   const auto read = [&] {
     ReaderCounters counters;
@@ -207,7 +181,7 @@ TEST_P(ReadAheadTest, TwoOfOneChannelShareItsEpochs) {
 
 TEST_P(ReadAheadTest, TensorsGoBackFromAnyThread) {
   // Arrays that are used again, while the reader is dropped.
-  const Service service(folder_.path());
+  const EpochService service(folder_.path(), "train", BytesOf);
   auto reader = std::make_unique<ReadAhead>(Options(2), size_t{1} << 20, &counters_);
   const CancelToken cancel;
   WaitObserver observer;
