@@ -20,12 +20,15 @@ namespace pipemode::fuzz {
 namespace {
 
 const std::vector<FeatureSpec>& Specs() {
-  static const auto& specs = *new std::vector<FeatureSpec>{{"f", FeatureType::kFloat, 2, false},
-                                                           {"i", FeatureType::kInt64, 1, true},
-                                                           {"b", FeatureType::kBytes, 2, false},
-                                                           {"", FeatureType::kInt64, 2, false}};
+  static const auto& specs = *new std::vector<FeatureSpec>{{"f", FeatureType::kFloat, 2},
+                                                           {"i", FeatureType::kInt64, 1},
+                                                           {"b", FeatureType::kBytes, 2},
+                                                           {"", FeatureType::kInt64, 2}};
   return specs;
 }
+
+// The only one without a default.
+constexpr size_t kRequired = 1;
 
 // The values of one row as strings of their bytes; nothing for a feature that it lacks.
 using Row = std::vector<std::optional<std::vector<std::string>>>;
@@ -146,9 +149,7 @@ std::optional<Row> Expected(std::string_view example) {
       row[static_cast<size_t>(spec - Specs().begin())] = values;
     }
   }
-  for (size_t i = 0; i < row.size(); ++i) {
-    if (!row[i] && Specs()[i].is_required) return std::nullopt;
-  }
+  if (!row[kRequired]) return std::nullopt;
   return row;
 }
 
@@ -169,7 +170,11 @@ class Values final : public ExampleSink {
   void PutBytes(size_t feature, size_t at, std::string_view value) override {
     bytes_[feature].at(at) = value;
   }
-  void PutDefault(size_t feature, size_t row) override { is_default_[feature].at(row) = true; }
+  bool PutDefault(size_t feature, size_t row) override {
+    if (feature == kRequired) return false;
+    is_default_[feature].at(row) = true;
+    return true;
+  }
 
   Row At(size_t row) const {
     Row values(Specs().size());

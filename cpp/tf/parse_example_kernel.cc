@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -55,15 +54,20 @@ class TensorSink final : public ExampleSink {
     Values<tstring>(feature)[at].assign(value.data(), value.size());
   }
 
-  void PutDefault(size_t feature, size_t row) override {
+  // An empty default is none.
+  bool PutDefault(size_t feature, size_t row) override {
+    if (defaults_[static_cast<int>(feature)].NumElements() == 0) return false;
     switch (outputs_[feature]->dtype()) {
       case tensorflow::DT_FLOAT:
-        return Copy<float>(feature, row);
+        Copy<float>(feature, row);
+        break;
       case tensorflow::DT_INT64:
-        return Copy<int64_t>(feature, row);
+        Copy<int64_t>(feature, row);
+        break;
       default:
-        return Copy<tstring>(feature, row);
+        Copy<tstring>(feature, row);
     }
+    return true;
   }
 
  private:
@@ -86,28 +90,37 @@ class TensorSink final : public ExampleSink {
 class ParseExampleOp final : public OpKernel {
  public:
   explicit ParseExampleOp(OpKernelConstruction* ctx) : OpKernel(ctx) {
-    OP_REQUIRES_OK(ctx, ctx->GetAttr("names", &names_));
-    OP_REQUIRES_OK(ctx, ctx->GetAttr("types", &types_));
+    std::vector<std::string> names;
+    std::vector<DataType> types;
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("names", &names));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("types", &types));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("shapes", &shapes_));
-    OP_REQUIRES(ctx, names_.size() == types_.size() && names_.size() == shapes_.size(),
+    OP_REQUIRES(ctx, names.size() == types.size() && names.size() == shapes_.size(),
                 absl::InvalidArgumentError("names, types and shapes must be equally many"));
+    OP_REQUIRES_OK(ctx, StatusOf([&] {
+                     std::vector<FeatureSpec> specs;
+                     for (size_t i = 0; i < names.size(); ++i) {
+                       specs.push_back({names[i], TypeOf(types[i]),
+                                        static_cast<size_t>(shapes_[i].num_elements())});
+                     }
+                     features_.emplace(std::move(specs));
+                   }));
   }
 
   void Compute(OpKernelContext* ctx) override {
     const Tensor& serialized = ctx->input(0);
     OpInputList defaults;
     OP_REQUIRES_OK(ctx, ctx->input_list("defaults", &defaults));
-    std::unique_ptr<ExampleFeatures> features;
-    OP_REQUIRES_OK(ctx, StatusOf([&] { features = MakeFeatures(defaults); }));
-    std::vector<Tensor*> outputs(names_.size());
-    for (size_t i = 0; i < names_.size(); ++i) {
+    OP_REQUIRES_OK(ctx, StatusOf([&] { CheckDefaults(defaults); }));
+    std::vector<Tensor*> outputs(shapes_.size());
+    for (size_t i = 0; i < shapes_.size(); ++i) {
       TensorShape shape = serialized.shape();
       OP_REQUIRES_OK(ctx, shape.AppendShapeWithStatus(shapes_[i]));
       OP_REQUIRES_OK(ctx, ctx->allocate_output(static_cast<int>(i), shape, &outputs[i]));
     }
     OP_REQUIRES_OK(ctx, StatusOf([&] {
                      TensorSink sink(defaults, outputs);
-                     ExampleParser parser(features.get(), &sink);
+                     ExampleParser parser(&*features_, &sink);
                      const auto examples = serialized.flat<tstring>();
                      for (int64_t row = 0; row < examples.size(); ++row) {
                        ParseRow(examples(row), static_cast<size_t>(row), &parser);
@@ -125,24 +138,19 @@ class ParseExampleOp final : public OpKernel {
     }
   }
 
-  // Which features may be missing is told by the defaults.
-  std::unique_ptr<ExampleFeatures> MakeFeatures(const OpInputList& defaults) const {
-    std::vector<FeatureSpec> specs;
-    for (size_t i = 0; i < names_.size(); ++i) {
-      const auto size = static_cast<size_t>(shapes_[i].num_elements());
+  void CheckDefaults(const OpInputList& defaults) const {
+    for (size_t i = 0; i < shapes_.size(); ++i) {
       const int64_t given = defaults[static_cast<int>(i)].NumElements();
-      if (given != 0 && given != shapes_[i].num_elements()) {
-        throw InvalidArgumentError("feature '" + names_[i] + "': the default must have " +
-                                   std::to_string(size) + " values, not " + std::to_string(given));
-      }
-      specs.push_back({names_[i], TypeOf(types_[i]), size, given == 0});
+      if (given == 0 || given == shapes_[i].num_elements()) continue;
+      const FeatureSpec& spec = features_->specs()[i];
+      throw InvalidArgumentError("feature '" + spec.name + "': the default must have " +
+                                 std::to_string(spec.size) + " values, not " +
+                                 std::to_string(given));
     }
-    return std::make_unique<ExampleFeatures>(std::move(specs));
   }
 
-  std::vector<std::string> names_;
-  std::vector<DataType> types_;
   std::vector<TensorShape> shapes_;
+  std::optional<ExampleFeatures> features_;  // set when made, then read by all calls
 };
 
 REGISTER_KERNEL_BUILDER(Name("PipeModeParseExample").Device(tensorflow::DEVICE_CPU),

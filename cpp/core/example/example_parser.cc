@@ -256,9 +256,9 @@ void ExampleParser::ParseFeature(size_t feature, std::string_view bytes) {
 void ExampleParser::Finish() {
   for (size_t feature = 0; feature < seen_in_.size(); ++feature) {
     if (seen_in_[feature] == row_ + 1) continue;
-    const FeatureSpec& spec = features_.specs()[feature];
-    if (spec.is_required) ThrowFeature(spec.name, "is missing and has no default value");
-    sink_.PutDefault(feature, row_);
+    if (!sink_.PutDefault(feature, row_)) {
+      ThrowFeature(features_.specs()[feature].name, "is missing and has no default value");
+    }
   }
 }
 

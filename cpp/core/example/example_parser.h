@@ -19,8 +19,7 @@ enum class FeatureType { kBytes, kFloat, kInt64 };
 struct FeatureSpec {
   std::string name;
   FeatureType type;
-  size_t size;       // number of values
-  bool is_required;  // or else it may be missing
+  size_t size;  // number of values
 };
 
 // Where the values of a batch go. Those of feature f in row r begin at r * size of its array.
@@ -30,8 +29,8 @@ class ExampleSink {
   virtual float* Floats(size_t feature) = 0;
   virtual int64_t* Int64s(size_t feature) = 0;
   virtual void PutBytes(size_t feature, size_t at, std::string_view value) = 0;
-  // For a feature that `row` does not have.
-  virtual void PutDefault(size_t feature, size_t row) = 0;
+  // For a feature that `row` does not have. Returns false if it must have it.
+  virtual bool PutDefault(size_t feature, size_t row) = 0;
 };
 
 // What is asked for. Does not change, and may be shared by threads.

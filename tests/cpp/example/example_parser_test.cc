@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -74,7 +75,9 @@ std::string Example(const std::vector<std::string>& entries) {
 // Keeps what is parsed.
 class Values final : public ExampleSink {
  public:
-  Values(const std::vector<FeatureSpec>& specs, size_t rows) {
+  // Features with the numbers `optional` have a default.
+  Values(const std::vector<FeatureSpec>& specs, size_t rows, std::set<size_t> optional)
+      : optional_(std::move(optional)) {
     for (const FeatureSpec& spec : specs) {
       const size_t count = spec.size * rows;
       floats.emplace_back(spec.type == FeatureType::kFloat ? count : 0);
@@ -88,21 +91,29 @@ class Values final : public ExampleSink {
   void PutBytes(size_t feature, size_t at, std::string_view value) override {
     bytes[feature].at(at) = value;
   }
-  void PutDefault(size_t feature, size_t row) override { defaults.emplace_back(feature, row); }
+  bool PutDefault(size_t feature, size_t row) override {
+    if (optional_.count(feature) == 0) return false;
+    defaults.emplace_back(feature, row);
+    return true;
+  }
 
   std::vector<std::vector<float>> floats;
   std::vector<std::vector<int64_t>> int64s;
   std::vector<std::vector<std::string>> bytes;
   std::vector<std::pair<size_t, size_t>> defaults;
+
+ private:
+  const std::set<size_t> optional_;
 };
 
 constexpr auto kBytes = FeatureType::kBytes;
 constexpr auto kFloat = FeatureType::kFloat;
 constexpr auto kInt64 = FeatureType::kInt64;
 
-Values Parse(const std::vector<FeatureSpec>& specs, const std::vector<std::string>& examples) {
+Values Parse(const std::vector<FeatureSpec>& specs, const std::vector<std::string>& examples,
+             const std::set<size_t>& optional = {}) {
   const ExampleFeatures features(specs);
-  Values values(specs, examples.size());
+  Values values(specs, examples.size(), optional);
   ExampleParser parser(&features, &values);
   // From memory that ends where the Example does, for AddressSanitizer.
   for (size_t row = 0; row < examples.size(); ++row) {
@@ -114,7 +125,7 @@ Values Parse(const std::vector<FeatureSpec>& specs, const std::vector<std::strin
 
 TEST(ExampleParserTest, ReadsEachTypeIntoItsRows) {
   const Values values =
-      Parse({{"f", kFloat, 2, true}, {"i", kInt64, 1, true}, {"b", kBytes, 2, true}},
+      Parse({{"f", kFloat, 2}, {"i", kInt64, 1}, {"b", kBytes, 2}},
             {Example({Entry("b", Bytes({"one", ""})), Entry("f", Floats({0.5F, -1})),
                       Entry("i", Int64s({-1}))}),
              Example({Entry("i", Int64s({INT64_MAX})), Entry("b", Bytes({"3", "four"})),
@@ -131,7 +142,7 @@ TEST(ExampleParserTest, OrderAndStrangersMayChangeFromRowToRow) {
   const std::string stranger = Entry("stranger", Bytes({"?"}));
   const std::string longer = Entry("ab", Floats({1}));
   const Values values =
-      Parse({{"a", kInt64, 1, true}, {"b", kInt64, 1, true}},
+      Parse({{"a", kInt64, 1}, {"b", kInt64, 1}},
             {Example({a, b}), Example({b, a}), Example({stranger, a, longer, b}),
              Example({a, stranger, b}), Example({longer, longer, b, a, stranger})});
   EXPECT_THAT(values.int64s[0], ElementsAre(1, 1, 1, 1, 1));
@@ -140,10 +151,11 @@ TEST(ExampleParserTest, OrderAndStrangersMayChangeFromRowToRow) {
 
 TEST(ExampleParserTest, WhatIsMissingHasItsDefault) {
   const std::string without_list = Entry("b", "");
-  const Values values = Parse({{"a", kInt64, 1, true}, {"b", kInt64, 1, false}},
+  const Values values = Parse({{"a", kInt64, 1}, {"b", kInt64, 1}},
                               {Example({Entry("a", Int64s({1}))}),
                                Example({Entry("a", Int64s({1})), Entry("b", Int64s({2}))}),
-                               Example({Entry("a", Int64s({1})), without_list})});
+                               Example({Entry("a", Int64s({1})), without_list})},
+                              {1});
   EXPECT_THAT(values.defaults, ElementsAre(std::pair(1, 0), std::pair(1, 2)));
   EXPECT_EQ(values.int64s[1][1], 2);
 }
@@ -151,14 +163,14 @@ TEST(ExampleParserTest, WhatIsMissingHasItsDefault) {
 TEST(ExampleParserTest, WhatIsMissingAndRequiredIsAnError) {
   for (const std::string& example : {std::string(), Example({}), Example({Entry("b", "")}),
                                      Example({Entry("a", Int64s({1}))})}) {
-    EXPECT_THAT(([&] { Parse({{"b", kInt64, 1, true}}, {example}); }),
+    EXPECT_THAT(([&] { Parse({{"b", kInt64, 1}}, {example}); }),
                 ThrowsMessage<InvalidArgumentError>(
                     HasSubstr("feature 'b' is missing and has no default value")));
   }
 }
 
 TEST(ExampleParserTest, AFeatureOfTheRowBeforeDoesNotCount) {
-  EXPECT_THROW(Parse({{"a", kInt64, 1, true}}, {Example({Entry("a", Int64s({1}))}), Example({})}),
+  EXPECT_THROW(Parse({{"a", kInt64, 1}}, {Example({Entry("a", Int64s({1}))}), Example({})}),
                InvalidArgumentError);
 }
 
@@ -172,21 +184,20 @@ TEST(ExampleParserTest, OtherTypesAndNumbersOfValuesAreErrors) {
       {Int64s({1, 2, 3}), "feature 'a' holds 3 values, not 2"},
   };
   for (const auto& [feature, message] : cases) {
-    EXPECT_THAT(([&, entry = Entry("a", feature)] {
-                  Parse({{"a", kInt64, 2, false}}, {Example({entry})});
-                }),
-                ThrowsMessage<InvalidArgumentError>(HasSubstr(message)));
+    EXPECT_THAT(
+        ([&, entry = Entry("a", feature)] { Parse({{"a", kInt64, 2}}, {Example({entry})}, {0}); }),
+        ThrowsMessage<InvalidArgumentError>(HasSubstr(message)));
   }
-  EXPECT_THROW(Parse({{"a", kFloat, 1, true}}, {Example({Entry("a", Floats({1, 2}))})}),
+  EXPECT_THROW(Parse({{"a", kFloat, 1}}, {Example({Entry("a", Floats({1, 2}))})}),
                InvalidArgumentError);
-  EXPECT_THROW(Parse({{"a", kBytes, 1, true}}, {Example({Entry("a", Bytes({"1", "2"}))})}),
+  EXPECT_THROW(Parse({{"a", kBytes, 1}}, {Example({Entry("a", Bytes({"1", "2"}))})}),
                InvalidArgumentError);
 }
 
 TEST(ExampleParserTest, TheLastOfSeveralCounts) {
   const std::string twice = Example({Entry("a", Int64s({1}))}) + Example({Entry("a", Int64s({2}))});
   const std::string then_empty = Example({Entry("a", Int64s({3})), Entry("a", "")});
-  const Values values = Parse({{"a", kInt64, 1, true}}, {twice, then_empty});
+  const Values values = Parse({{"a", kInt64, 1}}, {twice, then_empty});
   EXPECT_THAT(values.int64s[0], ElementsAre(2, 3));
 }
 
@@ -206,17 +217,17 @@ TEST(ExampleParserTest, ReadsOtherEncodings) {
        {Entry("i", unpacked_ints), Entry("i", in_pieces), Entry("i", two_packs),
         Entry("i", unknown + Int64s({1, 2}) + unknown), value_first, value_in_pieces, long_tag}) {
     EXPECT_THAT(
-        Parse({{"i", kInt64, 2, true}}, {unknown + Example({unknown, entry}) + unknown}).int64s[0],
+        Parse({{"i", kInt64, 2}}, {unknown + Example({unknown, entry}) + unknown}).int64s[0],
         ElementsAre(1, 2));
   }
-  EXPECT_THAT(Parse({{"f", kFloat, 2, true}}, {Example({Entry("f", unpacked_floats)})}).floats[0],
+  EXPECT_THAT(Parse({{"f", kFloat, 2}}, {Example({Entry("f", unpacked_floats)})}).floats[0],
               ElementsAre(1, 2));
 }
 
 TEST(ExampleParserTest, ANameMayBeEmptyOrLong) {
   const std::string name(1000, 'n');
   const Values values =
-      Parse({{"", kInt64, 1, true}, {name, kInt64, 1, true}},
+      Parse({{"", kInt64, 1}, {name, kInt64, 1}},
             {Example({Field(1, Field(2, Int64s({1}))), Entry(name, Int64s({2}))})});
   EXPECT_THAT(values.int64s[0], ElementsAre(1));
   EXPECT_THAT(values.int64s[1], ElementsAre(2));
@@ -227,18 +238,17 @@ TEST(ExampleParserTest, EachCutAndEachChangedByteIsReadOrRefused) {
   const std::string example =
       Example({Entry("f", Floats({1, 2})), Entry("stranger", Bytes({"?"})),
                Entry("b", Bytes({"x", "y"})), Entry("i", Int64s({INT64_MIN, 300}))});
-  const std::vector<FeatureSpec> specs = {
-      {"f", kFloat, 2, false}, {"b", kBytes, 2, false}, {"i", kInt64, 2, false}};
+  const std::vector<FeatureSpec> specs = {{"f", kFloat, 2}, {"b", kBytes, 2}, {"i", kInt64, 2}};
   size_t refused = 0;
   const auto parse = [&](const std::string& bytes) {
     try {
-      Parse(specs, {bytes});
+      Parse(specs, {bytes}, {0, 1, 2});
     } catch (const InvalidArgumentError&) {
       ++refused;
     }
   };
   for (size_t size = 1; size < example.size(); ++size) {
-    EXPECT_THROW(Parse(specs, {example.substr(0, size)}), InvalidArgumentError) << size;
+    EXPECT_THROW(Parse(specs, {example.substr(0, size)}, {0, 1, 2}), InvalidArgumentError) << size;
   }
   for (size_t at = 0; at < example.size(); ++at) {
     for (int byte = 0; byte < 256; ++byte) {
@@ -258,7 +268,7 @@ TEST(ExampleParserTest, RefusesWhatIsNoExample) {
         std::string(11, '\x80'), std::string("\x00\x00", 2), Field(1, "\x0b"),
         Varint(1ULL << 40 | 2) + Varint(0), Example({Entry("f", Field(2, Field(1, "123")))})}) {
     EXPECT_THAT(
-        ([&] { Parse({{"f", kFloat, 1, false}}, {bytes}); }),
+        ([&] { Parse({{"f", kFloat, 1}}, {bytes}, {0}); }),
         ThrowsMessage<InvalidArgumentError>(HasSubstr("not a serialized tf.train.Example")));
   }
 }
@@ -267,16 +277,14 @@ TEST(ExampleParserTest, ManyStrangersAreNoTrouble) {
   std::vector<std::string> entries;
   for (int i = 0; i < 10'000; ++i) entries.push_back(Entry(std::to_string(i), Int64s({i})));
   const std::string example = Example(entries);
-  const Values values =
-      Parse({{"9999", kInt64, 1, true}, {"17", kInt64, 1, true}}, {example, example});
+  const Values values = Parse({{"9999", kInt64, 1}, {"17", kInt64, 1}}, {example, example});
   EXPECT_THAT(values.int64s[0], ElementsAre(9999, 9999));
   EXPECT_THAT(values.int64s[1], ElementsAre(17, 17));
 }
 
 TEST(ExampleFeaturesTest, RefusesWhatMakesNoSense) {
-  EXPECT_THROW(ExampleFeatures({{"a", kInt64, 1, true}, {"a", kFloat, 1, true}}),
-               InvalidArgumentError);
-  EXPECT_THROW(ExampleFeatures({{"a", kInt64, 0, true}}), InvalidArgumentError);
+  EXPECT_THROW(ExampleFeatures({{"a", kInt64, 1}, {"a", kFloat, 1}}), InvalidArgumentError);
+  EXPECT_THROW(ExampleFeatures({{"a", kInt64, 0}}), InvalidArgumentError);
 }
 
 }  // namespace
