@@ -24,7 +24,7 @@ RecordIoFlag FlagOf(uint32_t flag_and_length) {
 bool BeginsLikeTfRecord(std::string_view bytes) {
   return bytes.size() >= kTfRecordHeaderBytes &&
          LoadLittleEndian32(bytes.data() + kTfRecordLengthBytes) ==
-             MaskCrc(Crc32c(bytes.data(), kTfRecordLengthBytes));
+             MaskCrc(Crc32cOfUint64(LoadLittleEndian64(bytes.data())));
 }
 
 }  // namespace

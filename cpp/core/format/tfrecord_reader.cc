@@ -27,8 +27,7 @@ bool TFRecordReader::Next(RecordSink* sink) {
   }
   const char* header = input_.buffered().data();
   const uint64_t length64 = LoadLittleEndian64(header);
-  if (LoadLittleEndian32(header + kTfRecordLengthBytes) !=
-      MaskCrc(Crc32c(header, kTfRecordLengthBytes))) {
+  if (LoadLittleEndian32(header + kTfRecordLengthBytes) != MaskCrc(Crc32cOfUint64(length64))) {
     ThrowBadLength();
   }
   CheckSize(length64);
@@ -59,8 +58,7 @@ void TFRecordReader::TakeBuffered(size_t max, std::vector<std::string_view>* rec
     const uint64_t length = LoadLittleEndian64(header);
     if (length > buffered.size() - at - kFrameBytes || !MayTake(length)) break;
     const char* const payload = header + kTfRecordHeaderBytes;
-    if (LoadLittleEndian32(header + kTfRecordLengthBytes) !=
-            MaskCrc(Crc32c(header, kTfRecordLengthBytes)) ||
+    if (LoadLittleEndian32(header + kTfRecordLengthBytes) != MaskCrc(Crc32cOfUint64(length)) ||
         LoadLittleEndian32(payload + length) != MaskCrc(Crc32c(payload, length))) {
       break;
     }

@@ -21,7 +21,7 @@ void AppendTfRecord(std::string_view record, std::string* out) {
   char length[kTfRecordLengthBytes];
   StoreLittleEndian64(record.size(), length);
   out->append(length, sizeof(length));
-  AppendU32(MaskCrc(Crc32c(length, sizeof(length))), out);
+  AppendU32(MaskCrc(Crc32cOfUint64(record.size())), out);
   out->append(record);
   AppendU32(MaskCrc(Crc32c(record.data(), record.size())), out);
 }

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/byte_order.h"
 #include "testing/random.h"
 
 namespace pipemode {
@@ -54,6 +55,15 @@ TEST(Crc32cTest, AgreesWithTheDefinitionAtAnyLengthAndAlignment) {
   }
   const std::string large = RandomBytes(3'000'001, 2);
   EXPECT_EQ(Crc(large), ReferenceCrc(large));
+}
+
+TEST(Crc32cTest, ANumberHasTheCrcOfItsBytes) {
+  static_assert(Crc32cOfUint64(0) == 0x8c28b28aU);
+  const std::string bytes = RandomBytes(2000, 4);
+  for (size_t begin = 0; begin + 8 <= bytes.size(); ++begin) {
+    const std::string_view number = std::string_view(bytes).substr(begin, 8);
+    ASSERT_EQ(Crc32cOfUint64(LoadLittleEndian64(number.data())), ReferenceCrc(number)) << begin;
+  }
 }
 
 TEST(Crc32cTest, ExtendsAtAnySplit) {
