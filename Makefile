@@ -33,6 +33,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 system := build/.system-packages.stamp
 test_system := build/.test-packages.stamp
+bench_system := build/.bench-packages.stamp
 tools := $(VENV)/.tools-tf$(TF_VERSION).stamp
 editable := $(VENV)/.editable.stamp
 
@@ -97,7 +98,7 @@ test-slow: build ## Run the Python tests that take minutes: load, many kills, la
 	python -m pytest -m slow $(PYTEST_OPTIONS)
 
 .PHONY: bench
-bench: build ## Measure how fast channels are read
+bench: build $(bench_system) ## Measure how fast channels are read
 	python -m sagemaker_tensorflow bench --output build/bench $(BENCH_OPTIONS)
 
 .PHONY: lint
@@ -155,6 +156,11 @@ $(system): tools/install_system_packages.sh
 
 $(test_system): tools/install_system_packages.sh
 	tools/install_system_packages.sh --test $(PYTHON)
+	mkdir -p $(@D)
+	touch $@
+
+$(bench_system): tools/install_system_packages.sh
+	tools/install_system_packages.sh --bench $(PYTHON)
 	mkdir -p $(@D)
 	touch $@
 

@@ -3,20 +3,23 @@
 #
 # Installs what the build needs from the system, as far as it is missing.
 #
-# usage: install_system_packages.sh [--test] <python>
+# usage: install_system_packages.sh [--test | --bench] <python>
 #
 # --test: also what only `make test` and `make fuzz` need: clang with libFuzzer, and Open MPI.
+# --bench: also what only `make bench` needs: igzip.
 #
 # Looks for the files themselves and not for packages, so that anything installed by other means
 # counts. Without root, sudo or apt-get, one line names what is missing.
 set -euo pipefail
 
-test=false
-if [ "${1-}" = --test ]; then
-  test=true
-  shift
-fi
-python=${1:?usage: install_system_packages.sh [--test] <python>}
+for_what=build
+case ${1-} in
+  --test | --bench)
+    for_what=${1#--}
+    shift
+    ;;
+esac
+python=${1:?usage: install_system_packages.sh [--test | --bench] <python>}
 cxx=${CXX:-c++}
 
 if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))'; then
@@ -47,7 +50,7 @@ can_fuzz() {
     && echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, unsigned long) { return 0; }' \
       | clang++ -fsanitize=fuzzer,address -x c++ - -o /dev/null > /dev/null 2>&1
 }
-if $test && ! can_fuzz; then
+if [ "$for_what" = test ] && ! can_fuzz; then
   missing+=(clang)
   llvm_version=$(apt-cache depends clang 2> /dev/null | sed -n 's/.*Depends: clang-\([0-9]*\)$/\1/p')
   if apt-cache show "libclang-rt-$llvm_version-dev" > /dev/null 2>&1; then
@@ -55,8 +58,12 @@ if $test && ! can_fuzz; then
   fi
 fi
 
-if $test && ! command -v mpirun > /dev/null; then
+if [ "$for_what" = test ] && ! command -v mpirun > /dev/null; then
   missing+=(openmpi-bin)
+fi
+
+if [ "$for_what" = bench ] && ! command -v igzip > /dev/null; then
+  missing+=(isal)
 fi
 
 if [ ${#missing[@]} -eq 0 ]; then
