@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Fixtures of the tests that run TensorFlow."""
 
+import os
 from importlib import metadata
 
 import pytest
@@ -33,3 +34,27 @@ def s3_server(tmp_path_factory):
     server = S3Server(tmp_path_factory.mktemp("s3"))
     yield server
     server.close()
+
+
+@pytest.fixture
+def s3_variables(tmp_path, s3_server):
+    """By which S3 clients find ``s3_server``, and nothing of whoever runs the tests."""
+    from s3_server import ACCESS_KEY, SECRET_KEY
+
+    return {
+        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+        "AWS_ENDPOINT_URL_S3": s3_server.endpoint,
+    }
+
+
+@pytest.fixture
+def s3_environment(monkeypatch, s3_variables):
+    """Has this process find ``s3_server``."""
+    for variable in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(variable)
+    for variable, value in s3_variables.items():
+        monkeypatch.setenv(variable, value)

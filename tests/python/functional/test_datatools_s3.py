@@ -4,27 +4,16 @@
 import contextlib
 import gzip
 import json
-import os
 
 import pytest
-from s3_server import ACCESS_KEY, BUCKET, SECRET_KEY
+from s3_server import BUCKET
 from sagemaker_tensorflow._datatools import scan
 from sagemaker_tensorflow._datatools.objects import find
 from sagemaker_tensorflow.cli import app
 from sagemaker_tensorflow.records import RecordReader, encode
 from typer.testing import CliRunner
 
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch, tmp_path, s3_server):
-    for variable in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(variable)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint)
+pytestmark = pytest.mark.usefixtures("s3_environment")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import importlib.util
 import itertools
 import json
 import logging
-import os
 import random
 import sys
 import traceback
@@ -21,21 +20,11 @@ from sagemaker_tensorflow._local.channels import Channel, ChannelError
 from sagemaker_tensorflow._local.feeder import ChannelFeeder
 from sagemaker_tensorflow._local.sources import s3
 
+pytestmark = pytest.mark.usefixtures("s3_environment")
+
 MIB = 1 << 20
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(autouse=True)
-def _environment(monkeypatch, tmp_path, s3_server):
-    for variable in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(variable)
-    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "no-config"))
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "no-credentials"))
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", ACCESS_KEY)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET_KEY)
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.endpoint)
 
 
 @pytest.fixture(params=["obstore", "boto3"])

@@ -11,22 +11,10 @@ import tarfile
 import pytest
 from pipe_helpers import wait_until
 from run_helpers import Command, write_script
-from s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, Proxy
+from s3_server import BUCKET, SECRET_KEY, Proxy
 from sagemaker_tensorflow.records import RecordWriter
 
 _numbers = itertools.count()
-
-
-@pytest.fixture
-def variables(tmp_path, s3_server):
-    return {
-        "AWS_CONFIG_FILE": str(tmp_path / "no-config"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-credentials"),
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-        "AWS_ENDPOINT_URL_S3": s3_server.endpoint,
-    }
 
 
 @pytest.fixture
@@ -46,7 +34,7 @@ def uri(tmp_path, s3_server, prefix):
     return f"s3://{BUCKET}/{prefix}"
 
 
-def test_from_s3_to_s3(tmp_path, s3_server, variables, uri, prefix):
+def test_from_s3_to_s3(tmp_path, s3_server, s3_variables, uri, prefix):
     script = write_script(
         tmp_path,
         """
@@ -55,7 +43,7 @@ def test_from_s3_to_s3(tmp_path, s3_server, variables, uri, prefix):
         """,
     )
     arguments = [f"--channel=training={uri}/data,shuffle-seed=1", f"--output-path={uri}/out"]
-    with Command(tmp_path, script, *arguments, "--job-name=j", env=variables) as command:
+    with Command(tmp_path, script, *arguments, "--job-name=j", env=s3_variables) as command:
         ended = command.finish()
     assert ended.status == 0, ended.stderr
     assert f"wrote {uri}/out/j/output/model.tar.gz" in ended.stderr
@@ -65,7 +53,7 @@ def test_from_s3_to_s3(tmp_path, s3_server, variables, uri, prefix):
     assert SECRET_KEY not in ended.stderr
 
 
-def test_uncompressed_output(tmp_path, s3_server, variables, uri, prefix):
+def test_uncompressed_output(tmp_path, s3_server, s3_variables, uri, prefix):
     write_script(tmp_path, "(model / '1').mkdir(); (model / '1' / 'a').write_text('A')")
     request = {
         "TrainingJobName": "j",
@@ -73,7 +61,7 @@ def test_uncompressed_output(tmp_path, s3_server, variables, uri, prefix):
         "OutputDataConfig": {"S3OutputPath": f"{uri}/out/", "CompressionType": "NONE"},
     }
     (tmp_path / "job.json").write_text(json.dumps(request))
-    with Command(tmp_path, "--request=job.json", env=variables) as command:
+    with Command(tmp_path, "--request=job.json", env=s3_variables) as command:
         ended = command.finish()
     assert ended.status == 0, ended.stderr
     body = s3_server.client.get_object(Bucket=BUCKET, Key=f"{prefix}/out/j/output/model/1/a")
@@ -88,9 +76,9 @@ while not Path(HERE, "go").exists():
 """
 
 
-def test_killed_while_it_uploads(tmp_path, s3_server, variables, uri):
+def test_killed_while_it_uploads(tmp_path, s3_server, s3_variables, uri):
     proxy = Proxy(s3_server.port)
-    through = variables | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
+    through = s3_variables | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
     arguments = [write_script(tmp_path, MAKES_A_MODEL), f"--output-path={uri}/out"]
     with contextlib.closing(proxy), Command(tmp_path, *arguments, env=through) as command:
         command.wait_for_file("made")
@@ -101,9 +89,9 @@ def test_killed_while_it_uploads(tmp_path, s3_server, variables, uri):
         command.finish()
 
 
-def test_model_is_kept_when_nobody_takes_it(tmp_path, s3_server, variables, uri):
+def test_model_is_kept_when_nobody_takes_it(tmp_path, s3_server, s3_variables, uri):
     proxy = Proxy(s3_server.port)
-    through = variables | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
+    through = s3_variables | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
     arguments = [write_script(tmp_path, MAKES_A_MODEL), f"--output-path={uri}/out"]
     with contextlib.closing(proxy), Command(tmp_path, *arguments, env=through) as command:
         command.wait_for_file("made")
@@ -124,10 +112,10 @@ def test_model_is_kept_when_nobody_takes_it(tmp_path, s3_server, variables, uri)
         ({"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:1"}, "Could not connect"),
     ],
 )
-def test_output_is_tried_before_the_script_runs(tmp_path, variables, changed, said):
+def test_output_is_tried_before_the_script_runs(tmp_path, s3_variables, changed, said):
     script = write_script(tmp_path, "Path(HERE, 'ran').touch()")
     output = f"--output-path=s3://{BUCKET}/none"
-    with Command(tmp_path, script, output, env=variables | changed) as command:
+    with Command(tmp_path, script, output, env=s3_variables | changed) as command:
         ended = command.finish()
     assert ended.status == 1
     assert f"OutputDataConfig.S3OutputPath: 's3://{BUCKET}/none/train-" in ended.stderr
@@ -136,9 +124,9 @@ def test_output_is_tried_before_the_script_runs(tmp_path, variables, changed, sa
     assert not (tmp_path / "ran").exists()
 
 
-def test_trying_leaves_nothing(tmp_path, s3_server, variables, uri, prefix):
+def test_trying_leaves_nothing(tmp_path, s3_server, s3_variables, uri, prefix):
     script = write_script(tmp_path, "")
-    with Command(tmp_path, script, f"--output-path={uri}/out", env=variables) as command:
+    with Command(tmp_path, script, f"--output-path={uri}/out", env=s3_variables) as command:
         assert command.finish().status == 0
     found = s3_server.client.list_objects_v2(Bucket=BUCKET, Prefix=f"{prefix}/out")
     assert found["KeyCount"] == 0
@@ -153,10 +141,10 @@ def test_trying_leaves_nothing(tmp_path, s3_server, variables, uri, prefix):
         ({}, "no object's key begins with"),
     ],
 )
-def test_what_cannot_be_listed(tmp_path, variables, uri, changed, said):
+def test_what_cannot_be_listed(tmp_path, s3_variables, uri, changed, said):
     script = write_script(tmp_path, "Path(HERE, 'ran').touch()")
     channel = f"--channel=training={uri}/" + ("data" if changed else "nothing")
-    with Command(tmp_path, script, channel, env=variables | changed) as command:
+    with Command(tmp_path, script, channel, env=s3_variables | changed) as command:
         ended = command.finish()
     assert ended.status == 1
     assert "channel 'training'" in ended.stderr
