@@ -163,8 +163,12 @@ def find_python(version: str) -> Path | None:
 
 
 def run(command: list[str | Path], log: Path) -> bool:
-    """Runs a program; appends its output to ``log``. Returns whether it succeeded."""
+    """Runs a program; appends its output to ``log``. Returns whether it succeeded.
+
+    What it calls by name is looked for beside it first: in the environment that is tested.
+    """
     environment = {k: v for k, v in os.environ.items() if not FOREIGN.fullmatch(k)}
+    environment["PATH"] = os.pathsep.join([str(Path(command[0]).parent), environment["PATH"]])
     with log.open("a", encoding="utf-8") as file:
         print("$", *command, file=file, flush=True)
         result = subprocess.run(

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import re
 import shlex
@@ -196,11 +195,11 @@ def _cmake() -> Path | None:
     found = shutil.which("cmake")
     if found is not None:
         return Path(found)
-    if importlib.util.find_spec("cmake") is not None:
-        import cmake
-
-        return Path(cmake.CMAKE_BIN_DIR) / "cmake"
-    return None
+    try:
+        from cmake import CMAKE_BIN_DIR
+    except ImportError:  # also where some folder called cmake is taken for a package
+        return None
+    return Path(CMAKE_BIN_DIR) / "cmake"
 
 
 def _compiler() -> str | None:

@@ -25,7 +25,7 @@ STREAM = stream([b"%03d" % number for number in range(RECORDS)], "TFRecord")
 # The model counts how often it was trained on each record: a weight like any other.
 PROGRAM = (
     """
-import json, sys
+import inspect, json, sys
 import tensorflow as tf
 from sagemaker_tensorflow import PipeModeCheckpoint, PipeModeDataset
 
@@ -84,8 +84,10 @@ if way == "position":
     )
 else:
     ds = ds.batch(options["batch"]).map(parse).prefetch(2)
-    extra = {} if "tf_keras" in keras.__name__ else {"double_checkpoint": True}
-    backup = keras.callbacks.BackupAndRestore(folder, delete_checkpoint=False, **extra)
+    backup_class = keras.callbacks.BackupAndRestore
+    can_double = "double_checkpoint" in inspect.signature(backup_class.__init__).parameters
+    extra = {"double_checkpoint": True} if can_double else {}
+    backup = backup_class(folder, delete_checkpoint=False, **extra)
     model.fit(ds, epochs=options["epochs"], callbacks=[backup, Say()], verbose=0)
 print(json.dumps([int(count) for count in model.layers[0].seen.numpy()]), flush=True)
 """.replace("RECORDS", str(RECORDS))

@@ -203,13 +203,22 @@ def test_ninja_will_do_where_there_is_no_make(tmp_path, monkeypatch):
 
     monkeypatch.setattr(_op_build, "_run", stop)
     ninja = tmp_path / "ninja"
-    ninja.touch(mode=0o755)
+    for program in (ninja, tmp_path / "cmake"):
+        program.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     tensorflow = _tensorflow_build.current()
     with pytest.raises(ImportError, match="far enough"):
         _op_build._build_in(tmp_path, tensorflow, tmp_path / "target" / "library.so", 1)
     [configure] = commands
     assert {"-GNinja", f"-DCMAKE_MAKE_PROGRAM={ninja}"} <= set(configure)
+
+
+def test_a_folder_called_cmake_is_no_cmake(tmp_path, monkeypatch):
+    (tmp_path / "cmake").mkdir()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    monkeypatch.delitem(sys.modules, "cmake", raising=False)
+    assert _op_build._cmake() is None
 
 
 def test_a_tensorflow_of_the_old_abi():
