@@ -145,7 +145,7 @@ void EpochSequence::TakeBuffered(size_t max, std::vector<std::string_view>* reco
   const uint64_t gap = std::min<uint64_t>(shard_.count - 1, kMaxViews) * records_in_line_;
   for (max = std::min(max, kMaxViews); max > 0;) {
     const uint64_t foreign = ForeignRecords();
-    uint64_t left_of_line = records_in_line_ - (foreign > 0 ? 0 : column());
+    uint64_t left_of_line = records_in_line_ - column();
     taken_.clear();
     // No further than to the last record that is wanted.
     const uint64_t gaps = (max - 1 + records_in_line_ - left_of_line) / records_in_line_;
@@ -167,7 +167,8 @@ uint64_t EpochSequence::ForeignRecords() const noexcept {
       position_.records + (shard_.across_epochs ? position_.records_before : 0);
   const uint64_t line = records / records_in_line_;
   const uint64_t lines = (shard_.index + shard_.count - line % shard_.count) % shard_.count;
-  return lines == 0 ? 0 : std::min(lines, kMaxLines) * records_in_line_ - column();
+  return lines == 0 ? 0
+                    : std::min(lines, kMaxLines) * records_in_line_ - records % records_in_line_;
 }
 
 }  // namespace pipemode

@@ -64,9 +64,9 @@ class EpochSequence {
   // Drops what is left of the line whose attributes are being read, or else the next line.
   bool Skip();
 
-  // How many attributes of its line come before the next record.
+  // How many attributes of its line come before the next record of this shard.
   size_t column() const noexcept {
-    return resume_at_ > 0 ? 0 : position_.records % records_in_line_;
+    return resume_at_ > 0 || ForeignRecords() > 0 ? 0 : position_.records % records_in_line_;
   }
 
   // Takes records of the current epoch that are buffered already; see RecordReader::TakeBuffered.

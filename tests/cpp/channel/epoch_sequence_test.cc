@@ -424,6 +424,8 @@ TEST_F(EpochSequenceOfLinesTest, ShardsAreOfLines) {
         for (size_t column = 0; column < width; ++column) {
           records.push_back(std::to_string(i) + "/" + std::to_string(line) + "/" +
                             std::to_string(column));
+          // Now and then the buffer ends in a line, of this shard or of another one.
+          if (random.OneIn(20)) records.back().append(60'000, 'x');
           if (line % shard.count == shard.index) expected.push_back(records.back());
         }
       }

@@ -6,7 +6,7 @@ import itertools
 import pytest
 import tensorflow as tf
 from dataset_helpers import LIMIT, make, read, records, without_autotune
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pipe_helpers import Background, stream
 from sagemaker_tensorflow import PipeModeDataset, PipeModeDatasetException, channel_dataset
@@ -75,6 +75,16 @@ STEPS = st.lists(
     after=STEPS,
     chunk_bytes=st.sampled_from([50, 1000, 1 << 20]),
     read_ahead_bytes=st.sampled_from(READ_AHEAD),
+)
+# The buffer ends within a line of the other shard, and a group of elements before it.
+@example(
+    width=3,
+    sizes=[0] * 8 + [300_000, 0, 0, 0],
+    before=[],
+    batch=None,
+    after=[("shard", (2, 1))],
+    chunk_bytes=1000,
+    read_ahead_bytes=1,
 )
 def test_same_elements_as_tf_data(
     serve, width, sizes, before, batch, after, chunk_bytes, read_ahead_bytes
