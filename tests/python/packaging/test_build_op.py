@@ -184,7 +184,7 @@ def test_versions_that_are_too_old(tmp_path, monkeypatch):
 def test_what_is_missing_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
-    monkeypatch.setattr(_op_build.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setitem(sys.modules, "cmake", None)  # cannot be imported
     tensorflow = _tensorflow_build.current()._replace(root=tmp_path)
     [headers, packages] = _op_build.missing(tensorflow)
     assert headers.startswith(f"'{tmp_path}' has no headers")
