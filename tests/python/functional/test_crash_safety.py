@@ -25,8 +25,18 @@ from sagemaker_tensorflow.records import ChannelReader
 path, compression_type, epochs, kills, longest, seed = sys.argv[1:]
 epochs, kills, rng = int(epochs), int(kills), random.Random(int(seed))
 
-def read(log):
+def next_epoch():
+    try:
+        with open(f"{path}/../pipe_state/.training-pipe_mode-state") as state:
+            return int(state.read())
+    except FileNotFoundError:
+        return 0
+
+def read(log, is_last):
     while True:
+        # The last epochs are for the last one, however far the others get on a slow machine.
+        if not is_last and next_epoch() > epochs - 5:
+            time.sleep(600)
         with ChannelReader(
             "training", "TFRecord", compression_type=compression_type or None,
             open_timeout=30, read_timeout=30,
@@ -44,7 +54,7 @@ for life in range(kills + 1):
     pid = os.fork()
     if pid == 0:
         try:
-            read(log)
+            read(log, life == kills)
         except BaseException as error:
             os.write(log, b"%r\\n" % str(error))
         os._exit(1)
