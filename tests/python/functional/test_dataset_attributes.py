@@ -48,6 +48,12 @@ def plain(elements):
     ]
 
 
+def take(iterator, count):
+    """The next elements, as ``records`` returns them."""
+    elements = itertools.islice(iterator, count)
+    return [{name: value.numpy() for name, value in element.items()} for element in elements]
+
+
 def reference(lines, width):
     """tf.data's own dataset of the same elements."""
     columns = zip(*lines, [b""] * width, strict=True)
@@ -208,6 +214,26 @@ def test_a_cut_epoch_before_the_saved_position(serve, tmp_path, read_ahead_bytes
         with pytest.raises(tf.errors.DataLossError, match="between the attributes of line 4"):
             next(iterator)
         assert [line["label"].numpy() for line in iterator] == [line[1] for line in LINES[:2]]
+
+
+@pytest.mark.parametrize("read_ahead_bytes", READ_AHEAD)
+@pytest.mark.parametrize("index", [0, 1])
+def test_each_position_of_a_shard(serve, tmp_path, index, read_ahead_bytes):
+    """Also those where the buffer ends within a line of the other shard."""
+    lines = make_lines(9, width=3)
+    for number in (2, 5):
+        lines[number][2] = bytes(300_000)
+    expected = as_dicts(lines)[index::2]
+    with serve({"training": lambda _: flat(lines)}, "RecordIO", chunk_bytes=1000):
+        ds = without_autotune(make_manifest(3, read_ahead_bytes=read_ahead_bytes).shard(2, index))
+        for taken in range(len(expected) + 1):
+            iterator = iter(ds)
+            assert plain(take(iterator, taken)) == expected[:taken]
+            path = tf.train.Checkpoint(iterator=iterator).save(str(tmp_path / f"{taken}"))
+            del iterator
+            iterator = iter(ds)
+            tf.train.Checkpoint(iterator=iterator).restore(path).assert_consumed()
+            assert plain(take(iterator, len(lines))) == expected[taken:]
 
 
 @pytest.mark.parametrize("read_ahead_bytes", [0, 1 << 22])
