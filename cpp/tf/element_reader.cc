@@ -128,7 +128,8 @@ bool ElementReader::FillRows(size_t max_rows, size_t max_bytes) {
     if (views_.empty() && !ReadPending()) return false;
     AppendRead();
     filled_to_ = position();
-    filled_to_.records -= table_.rest();
+    // Of a line that has begun, of this shard or of another one, nothing is in whole rows.
+    filled_to_.records -= filled_to_.records % columns;
   }
   return true;
 }
