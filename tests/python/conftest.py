@@ -10,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
-# A shell that starts the tests in the background lets them ignore Ctrl-C, and their children, too,
-# whose reaction to it is tested.
+# A shell that starts the tests in the background lets them ignore Ctrl-C, nohup the end of the
+# terminal; and their children, too, whose reaction to these is tested.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 JOB_VARIABLES = ["SAGEMAKER_BASE_DIR", "SM_INPUT_DIR", "SM_INPUT_CONFIG_DIR"]
 
