@@ -32,8 +32,8 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
     * ``pipe_wait``: the share in which the reader waited for the pipe. As high as ``starved``: the
       service is slow, or S3; lower: reading and what comes behind it;
     * ``backpressure``: the share in which the pipe waited for us;
-    * ``corrupt_records``: how many were skipped or reported in this epoch;
-    * ``epochs``: how many of the channel's own came to their end in it;
+    * ``corrupt_records``: how many were skipped or reported since the epoch before;
+    * ``epochs``: how many of the channel's own came to their end since then;
     * ``queued_records``: how many lay ready at its end.
 
     Of an epoch's time that counts in which the channel is read: training or validation. ``History``
@@ -79,10 +79,14 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
         self._writer: Any = None
         self._phases: dict[str, _Phase] = {}
         self._phase: _Phase | None = None
+        # The channels at the end of the epoch before. Reading goes on between epochs, too: what is
+        # counted then is part of the next one.
+        self._reported: dict[str, ChannelStats] = {}
         self._looked = 0.0
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Opens the file for TensorBoard."""
+        self._reported = self._stats()
         if self._log_dir is not None:
             self._writer = tf.summary.create_file_writer(self._log_dir)
 
@@ -117,11 +121,13 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
         # Validation does not count as waiting.
         for watch in self._watches.values():
             watch.restart()
+        now = self._stats()
         metrics = {
             f"{channel}_{name}": value
             for channel in self._sources
-            for name, value in self._metrics(channel).items()
+            for name, value in self._metrics(channel, now[channel]).items()
         }
+        self._reported = now
         if logs is not None:
             logs.update(metrics)
         self._warn_of_unread()
@@ -139,14 +145,15 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
 
     def _begin(self, name: str) -> None:
         self._end_phase()
-        self._phase = self._phases[name] = _Phase(
-            time.monotonic(), {channel: stats() for channel, stats in self._sources.items()}
-        )
+        self._phase = self._phases[name] = _Phase(time.monotonic(), self._stats())
 
     def _end_phase(self) -> None:
         if self._phase is not None:
             self._phase.seconds = time.monotonic() - self._phase.begun
-            self._phase.after = {channel: stats() for channel, stats in self._sources.items()}
+            self._phase.after = self._stats()
+
+    def _stats(self) -> dict[str, ChannelStats]:
+        return {channel: stats() for channel, stats in self._sources.items()}
 
     def _warn_of_unread(self) -> None:
         """Warns of channels without any numbers, once."""
@@ -160,12 +167,13 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
                 )
         self._unread = []
 
-    def _metrics(self, channel: str) -> dict[str, float]:
+    def _metrics(self, channel: str, now: ChannelStats) -> dict[str, float]:
         def records(phase: _Phase) -> int:
             return phase.after[channel].records - phase.before[channel].records
 
         phase = max(self._phases.values(), key=records)
         before, after = phase.before[channel], phase.after[channel]
+        reported = self._reported[channel]
         seconds = max(phase.seconds, 1e-9)
 
         def rate(field: str) -> float:
@@ -178,8 +186,8 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
             "starved": min(rate("starved_seconds"), 1.0),
             "pipe_wait": min(rate("pipe_wait_seconds"), 1.0),
             "backpressure": min(rate("backpressure_seconds"), 1.0),
-            "corrupt_records": float(after.corrupt_records - before.corrupt_records),
-            "epochs": float(after.epochs - before.epochs),
+            "corrupt_records": float(now.corrupt_records - reported.corrupt_records),
+            "epochs": float(now.epochs - reported.epochs),
             "queued_records": float(after.queued_records),
         }
 

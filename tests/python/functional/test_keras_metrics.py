@@ -144,14 +144,30 @@ def test_what_lies_ready(serve):
             if stats.records == 200:
                 wait_until(lambda: channel_stats("training").epochs == 2)
 
+    options = tf.data.Options()
+    options.experimental_optimization.inject_prefetch = False  # it would take what lies ready
     with serve({"training": [RECORDS] * 2}):
-        ds = make().repeat(2).batch(10).map(parse)
+        ds = make().repeat(2).batch(10).map(parse).with_options(options)
         history = make_model().fit(
             ds, epochs=4, steps_per_epoch=5, callbacks=[PipeModeMetrics(ds), Wait()], verbose=0
         )
     assert sum(history.history["training_epochs"]) == 2
     assert history.history["training_queued_records"][0] > 0
     assert history.history["training_queued_records"][-1] == 0
+
+
+def test_what_is_read_between_epochs_counts(serve):
+    class Between(tf.keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            if epoch == 1:
+                assert len(list(make())) == len(RECORDS)
+
+    with serve({"training": [RECORDS] * 3}):
+        ds = make().batch(10).map(parse)
+        history = make_model().fit(
+            ds, epochs=2, callbacks=[Between(), PipeModeMetrics(ds)], verbose=0
+        )
+    assert history.history["training_epochs"] == [1, 2]
 
 
 def test_a_channel_that_nobody_reads(serve):
