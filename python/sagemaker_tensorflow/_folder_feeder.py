@@ -6,14 +6,17 @@ So one op reads both, with the same records and the same errors.
 
 from __future__ import annotations
 
+import atexit
 import gzip
 import json
 import logging
+import os
+import queue
 import shutil
 import tempfile
 import threading
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -58,8 +61,11 @@ class FolderFeeder:
         config = {channel: {**settings, "TrainingInputMode": "Pipe"}}
         (self.folder / "inputdataconfig.json").write_text(json.dumps(config), encoding="utf-8")
         epochs = _Epochs(self.folder, channel, files, treatment, framing)
-        weakref.finalize(self, epochs.end)
-        epochs.start(0)
+        # A finalizer runs in any thread, in the midst of anything, with whatever locks that one
+        # holds. So it must not wait, and to end what waits is left to a thread: put is made for it.
+        let_go: queue.SimpleQueue[None] = queue.SimpleQueue()
+        weakref.finalize(self, let_go.put, None).atexit = False
+        epochs.serve_until(let_go)
 
 
 class _Epochs:
@@ -81,14 +87,31 @@ class _Epochs:
         self._lock = threading.Lock()
         self._stopped = False
         self._writers: set[ChannelWriter] = set()
+        self._process = os.getpid()
 
-    def start(self, epoch: int) -> None:
+    def serve_until(self, let_go: queue.SimpleQueue[None]) -> None:
+        """Serves all epochs, until something is put into ``let_go``, or Python ends."""
+        atexit.register(self._end)
+        self._start_thread("end", self._end_at, let_go)
+        self._start(0)
+
+    def _start_thread(self, name: str, target: Callable[..., None], argument: object) -> None:
+        name = f"folder-{self._channel}-{name}"
+        threading.Thread(target=target, args=(argument,), name=name, daemon=True).start()
+
+    def _start(self, epoch: int) -> None:
         """Serves ``epoch`` in a thread of its own."""
-        name = f"folder-{self._channel}-{epoch}"
-        threading.Thread(target=self._serve, args=(epoch,), name=name, daemon=True).start()
+        self._start_thread(str(epoch), self._serve, epoch)
 
-    def end(self) -> None:
+    def _end_at(self, let_go: queue.SimpleQueue[None]) -> None:
+        let_go.get()
+        self._end()
+        atexit.unregister(self._end)
+
+    def _end(self) -> None:
         """Makes all threads end soon, whatever they wait for, and takes the folder away."""
+        if os.getpid() != self._process:  # a forked child ends, without any of the threads
+            return
         with self._lock:
             self._stopped = True
             for writer in self._writers:
@@ -130,7 +153,7 @@ class _Epochs:
     def _is_without_next(self, epoch: int) -> bool:
         """Starts the thread of the next epoch; returns whether that is not possible."""
         try:
-            self.start(epoch + 1)
+            self._start(epoch + 1)
         except RuntimeError as error:
             _LOG.warning(
                 "channel '%s': %s; its next epoch has to wait for the end of this one",

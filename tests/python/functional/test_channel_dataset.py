@@ -5,7 +5,11 @@ import bisect
 import gc
 import gzip
 import itertools
+import logging
+import subprocess
+import sys
 import threading
+import time
 import zlib
 from pathlib import Path
 
@@ -181,6 +185,55 @@ def test_nothing_remains(write, recwarn):
     wait_until(lambda: not threads())
     assert not folder.exists()
     assert not [warning for warning in recwarn if warning.category is ResourceWarning]
+
+
+def test_letting_go_waits_for_no_thread(write):
+    # It happens in a finalizer, that is anywhere, as in the midst of logging.
+    is_logging, go_on = threading.Event(), threading.Event()
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            is_logging.set()
+            go_on.wait(LIMIT)
+
+    write({"a": stream([b"1"], "TFRecord")})
+    logger, handler = logging.getLogger("sagemaker_tensorflow"), Handler()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    try:
+        ds = make()
+        assert is_logging.wait(LIMIT)  # that nobody has opened the FIFO for 10 s
+        begun = time.monotonic()
+        del ds
+        gc.collect()
+        seconds = time.monotonic() - begun
+    finally:
+        go_on.set()
+        logger.setLevel(level)
+        logger.removeHandler(handler)
+    assert seconds < LIMIT / 2
+    wait_until(lambda: not threads())
+
+
+FORKED = """
+import os, sys
+from sagemaker_tensorflow import channel_dataset
+
+ds = channel_dataset("training", "TFRecord", open_timeout=30, read_timeout=30)
+child = os.fork()
+if child == 0:
+    sys.exit()
+assert os.waitpid(child, 0)[1] == 0
+print(list(ds.as_numpy_iterator()))
+"""
+
+
+def test_a_forked_child_that_ends_takes_nothing_away(write):
+    write({"a": stream([b"1"], "TFRecord")})
+    command = [sys.executable, "-c", FORKED]
+    result = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=2 * LIMIT)
+    assert result.stdout == b"[b'1']\n"
 
 
 def test_a_position_is_found_again(write, tmp_path):
