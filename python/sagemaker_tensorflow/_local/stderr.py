@@ -49,6 +49,9 @@ class LastingStream(io.TextIOBase):
         with self._silent_when_gone():
             self._stream.flush()
 
+    def close(self) -> None:
+        """Does nothing: whose the stream is may have closed it already."""
+
     @contextlib.contextmanager
     def _silent_when_gone(self) -> Iterator[None]:
         try:
