@@ -122,12 +122,16 @@ class Program:
         return self._exit_code is not None or bool(select.select([self._connection], [], [], 0)[0])
 
     def wait_for_output(self, text, times=1, timeout=60, or_good_end=False):
-        """Waits until it has printed ``text`` so many times."""
-        wait_until(lambda: self.stdout.count(text) >= times or self.has_ended(), timeout)
+        """Waits until it has printed so many lines with ``text``, to their ends."""
+
+        def has_printed():
+            return self.stdout.rpartition("\n")[0].count(text) >= times
+
+        wait_until(lambda: has_printed() or self.has_ended(), timeout)
         if or_good_end and self.has_ended():
             assert self.wait() == 0, self.stderr
         else:
-            assert self.stdout.count(text) >= times, self.stderr
+            assert has_printed(), self.stderr
 
     def wait_until_blocked(self, timeout=60):
         """Waits until a thread waits for a FIFO or for data, and the main thread for anything."""
