@@ -176,7 +176,9 @@ def train(folder: Path) -> Path:
     if process.returncode != 0:
         raise DemoError(f"pipemode run ended with exit code {process.returncode}")
     with tarfile.open(folder / "output" / "demo" / "output" / "model.tar.gz") as archive:
-        archive.extractall(folder / "model", filter="data")
+        # Python 3.11.2, which Debian 12 has, knows no filters.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(folder / "model")
     return folder / "model"
 
 

@@ -154,7 +154,9 @@ def unpack(sdist: Path) -> Path:
     folder = WORK / "src"
     shutil.rmtree(folder, ignore_errors=True)
     with tarfile.open(sdist) as archive:
-        archive.extractall(folder, filter="data")
+        # Python 3.11.2, which Debian 12 has, knows no filters.
+        archive.extraction_filter = getattr(tarfile, "data_filter", None)
+        archive.extractall(folder)
     [sources] = folder.iterdir()
     return sources
 
