@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Datasets and iterators that threads share, hand on and leave behind."""
 
-import gc
 import os
 import signal
 import threading
@@ -14,7 +13,7 @@ from dataset_helpers import make, records, without_autotune
 from pipe_helpers import Background, feed, feed_nothing_for_ever, stream, wait_until
 
 A_MOMENT = 1.0  # what a person calls prompt
-SOON = 10.0  # the same on a busy machine, with a garbage collection; all time limits are longer
+SOON = 10.0  # the same on a busy machine; all time limits are longer
 EPOCHS = 24
 RECORDS = 50
 
@@ -88,7 +87,6 @@ def test_an_iterator_that_waits_is_dropped_by_another_thread(job):
     def drop():
         begun = time.monotonic()
         held.clear()
-        gc.collect()
         return time.monotonic() - begun
 
     assert Background(drop).result() < SOON
@@ -104,7 +102,6 @@ def test_an_iterator_that_finds_data_for_ever_is_dropped(job, options):
     assert next(held[0]).numpy() == b"a"
     begun = time.monotonic()
     held.clear()
-    gc.collect()
     assert time.monotonic() - begun < SOON
     writer.result()
 
