@@ -121,6 +121,12 @@ tidy: $(tools) ## Run clang-tidy over the C++ core
 	  | xargs -0 -n 1 -P $(JOBS) clang-tidy --quiet -p build/tidy 2>&1 \
 	  | { grep -v 'warnings generated\.$$' || true; }
 
+.PHONY: check-pins
+check-pins: $(tools) ## Check that every Python has all that requirements-dev.txt pins
+	for python in 3.10 3.11 3.12 3.13; do \
+	  uv pip compile --quiet --no-cache --python-version $$python requirements-dev.txt > /dev/null; \
+	done
+
 .PHONY: format
 format: $(tools) ## Format all sources in place
 	ruff check --fix-only --quiet $(python_files)
