@@ -146,7 +146,7 @@ sdist: $(tools) ## Build the source distribution into dist/
 	python tools/build_wheel.py --sdist
 
 .PHONY: test-matrix
-test-matrix: $(tools) ## Test the wheel with many TensorFlows and Pythons: an hour
+test-matrix: $(tools) ## Test the wheel with many TensorFlows and Pythons: hours
 	python tools/test_matrix.py $(MATRIX_OPTIONS)
 
 .PHONY: clean
