@@ -66,7 +66,7 @@ history = model.fit(
     ds, epochs=EPOCHS, steps_per_epoch=options["steps"], verbose=0,
 )
 here = [local.numpy().tolist() for local in strategy.experimental_local_results(seen)]
-print(json.dumps([here, history.history["loss"]]))
+print(json.dumps([here, history.history["loss"]]), flush=True)
 os._exit(0)  # the other worker may have ended first
 """.replace("RECORDS", str(RECORDS))
     .replace("BATCH", str(BATCH))
