@@ -20,6 +20,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import tempfile
 from pathlib import Path
@@ -190,9 +191,30 @@ def debian11(folder: Path) -> Toolchain:
             f"-DISAL_INCLUDE_DIR={folder}/usr/include",
             f"-DISAL_LIBRARY={libraries}/libisal.so",
         ),
-        {"CXX": f"{folder}/c++", "AUDITWHEEL_LD_LIBRARY_PATH": str(libraries)},
+        {
+            "CXX": f"{folder}/c++",
+            "CPLUS_INCLUDE_PATH": str(python_includes()),
+            "AUDITWHEEL_LD_LIBRARY_PATH": str(libraries),
+        },
         folder,
     )
+
+
+def python_includes() -> Path:
+    """Returns a folder with the headers of this Python that are in none of its own, if any are.
+
+    Debian's has ``<x86_64-linux-gnu/python3.11/pyconfig.h>`` in ``/usr/include``, where the
+    compiler of Debian 11 must not look: the headers of this system's C library are there, too.
+    """
+    folder = WORK / "python-include"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    include = Path(sysconfig.get_path("include"))
+    triplet = sysconfig.get_config_var("MULTIARCH")
+    if triplet and (headers := include.parent / triplet / include.name).is_dir():
+        (folder / triplet).mkdir()
+        (folder / triplet / include.name).symlink_to(headers)
+    return folder
 
 
 def build(sources: Path, toolchain: Toolchain, tensorflows: list[Path], mkldnn: str) -> Path:
