@@ -5,6 +5,7 @@ import os
 import runpy
 import shutil
 import subprocess
+import sysconfig
 import zipfile
 from pathlib import Path
 
@@ -102,6 +103,37 @@ def test_a_wheel_that_lacks_something(load, package, damage, problem):
     damage(package)
     with pytest.raises(SystemExit, match=problem):
         load("build_wheel")["check_ops"](package, {"2.14", "2.21"})
+
+
+@pytest.mark.parametrize("triplet", ["x86_64-linux-gnu", None])
+def test_headers_that_a_python_keeps_elsewhere(load, monkeypatch, tmp_path, triplet):
+    """Debian's has some below a folder of the system; pyenv's and others have all in one place."""
+    elsewhere = tmp_path / "include" / "x86_64-linux-gnu" / "python3.99"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "pyconfig.h").write_text("Debian's")
+    (tmp_path / "include" / "stdio.h").write_text("of another C library than the compiler's")
+    include = tmp_path / "include" / "python3.99"
+    monkeypatch.setattr(sysconfig, "get_path", {"include": str(include)}.get)
+    monkeypatch.setattr(sysconfig, "get_config_var", {"MULTIARCH": triplet}.get)
+    python_includes = load("build_wheel")["python_includes"]
+    monkeypatch.setitem(python_includes.__globals__, "WORK", tmp_path / "work")
+    for _ in range(2):  # of a build, what an earlier one has left is there
+        folder = python_includes()
+        assert not (folder / "stdio.h").exists()
+        header = folder / "x86_64-linux-gnu" / "python3.99" / "pyconfig.h"
+        assert header.exists() == (triplet is not None)
+
+
+def test_pins_of_each_python(load):
+    text = """
+# Build
+a==1
+b[extra]==2; python_version < '3.11' # why
+b==3; python_version >= '3.11'
+"""
+    pins = load("check_pins")["pins"]
+    assert pins(text, "3.10") == ["a==1", "b[extra]==2"]
+    assert pins(text, "3.11") == ["a==1", "b==3"]
 
 
 def test_the_matrix_tests_the_sdist_with_each_python(load):
