@@ -2,7 +2,9 @@
 #include "tf/dataset_attributes.h"
 
 #include <algorithm>
+#include <memory>
 #include <numeric>
+#include <utility>
 
 #include "core/base/error.h"
 #include "core/format/record_format.h"
@@ -26,15 +28,26 @@ void CheckIsPipeChannel(const std::string& channel, const std::vector<std::strin
                              "' is not one of this job's Pipe-mode channels: " + names);
 }
 
+void CheckShard(int64_t index, int64_t count) {
+  if (index >= 0 && index < count) return;
+  throw InvalidArgumentError(
+      "the index of a shard must be from 0 to one less than their number, "
+      "but is " +
+      std::to_string(index) + " of " + std::to_string(count));
+}
+
 Shard MakeShard(const DatasetAttributes& attributes) {
-  const int64_t count = attributes.num_shards;
-  const int64_t index = attributes.shard_index;
-  if (count < 1 || index < 0 || index >= count) {
-    throw InvalidArgumentError("shard_index must be from 0 to num_shards - 1, but is " +
-                               std::to_string(index) + " of " + std::to_string(count));
-  }
-  return {static_cast<uint64_t>(count), static_cast<uint64_t>(index),
-          attributes.shard_across_epochs};
+  CheckShard(attributes.shard_index, attributes.num_shards);
+  return {static_cast<uint64_t>(attributes.num_shards),
+          static_cast<uint64_t>(attributes.shard_index), attributes.shard_across_epochs};
+}
+
+std::shared_ptr<const FileList> MakeFileList(const DatasetAttributes& attributes, FileList files) {
+  CheckShard(attributes.file_shard_index, attributes.num_file_shards);
+  files.stride = static_cast<uint64_t>(attributes.num_file_shards);
+  files.first = static_cast<uint64_t>(attributes.file_shard_index);
+  files.parallel_reads = NotNegative(attributes.num_parallel_reads, "num_parallel_reads");
+  return std::make_shared<const FileList>(std::move(files));
 }
 
 // The components of an element stand in the order of their names, as in every structure of tf.nest.
@@ -59,10 +72,12 @@ absl::Status ReadAttributes(tensorflow::OpKernelConstruction* ctx, DatasetAttrib
   return status;
 }
 
-ElementOptions MakeElementOptions(const DatasetAttributes& attributes, const std::string& channel) {
+ElementOptions MakeElementOptions(const DatasetAttributes& attributes, const std::string& channel,
+                                  FileList files) {
   ElementOptions element;
   ChannelOptions& options = element.channel;
   options.channel = channel;
+  if (attributes.reads_files) options.files = MakeFileList(attributes, std::move(files));
   options.pipe_dir = attributes.pipe_dir;
   options.state_dir = attributes.state_dir;
   options.open_timeout = TimeLimit(attributes.open_timeout);
@@ -74,6 +89,7 @@ ElementOptions MakeElementOptions(const DatasetAttributes& attributes, const std
       NotNegative(attributes.skip_header_lines, "skip_header_lines");
   options.stream.text.repeated_header = attributes.repeated_header;
   options.stream.text.strip_carriage_return = attributes.strip_carriage_return;
+  options.stream.is_one_record = attributes.file_is_record;
   options.stream.attributes = attributes.manifest_attributes;
   options.stream.max_record_bytes = NotNegative(attributes.max_record_bytes, "max_record_bytes");
   options.stream.max_corrupted_records_to_skip =

@@ -20,7 +20,11 @@ struct DatasetAttributes {
   std::string recordio_parts;
   std::string pipe_dir;
   std::string state_dir;
-  std::string stats_dir;
+  bool reads_files = false;
+  int64_t num_file_shards = 1;
+  int64_t file_shard_index = 0;
+  bool file_is_record = false;
+  int64_t num_parallel_reads = 0;
   std::vector<std::string> pipe_channels;
   float open_timeout = 0;
   float read_timeout = 0;
@@ -49,7 +53,11 @@ struct DatasetAttributes {
     visit("recordio_parts", attributes.recordio_parts);
     visit("pipe_dir", attributes.pipe_dir);
     visit("state_dir", attributes.state_dir);
-    visit("stats_dir", attributes.stats_dir);
+    visit("reads_files", attributes.reads_files);
+    visit("num_file_shards", attributes.num_file_shards);
+    visit("file_shard_index", attributes.file_shard_index);
+    visit("file_is_record", attributes.file_is_record);
+    visit("num_parallel_reads", attributes.num_parallel_reads);
     visit("pipe_channels", attributes.pipe_channels);
     visit("open_timeout", attributes.open_timeout);
     visit("read_timeout", attributes.read_timeout);
@@ -76,9 +84,10 @@ absl::Status ReadAttributes(tensorflow::OpKernelConstruction* ctx, DatasetAttrib
 
 bool Contains(const std::vector<std::string>& names, const std::string& name);
 
-// What `attributes` mean for `channel`. Throws InvalidArgumentError for values that mean nothing,
-// and for a channel that is not among `pipe_channels`.
-ElementOptions MakeElementOptions(const DatasetAttributes& attributes, const std::string& channel);
+// What `attributes` mean for `channel`; `files` counts if they say so. Throws InvalidArgumentError
+// for values that are not valid, and for a channel that is not among `pipe_channels`.
+ElementOptions MakeElementOptions(const DatasetAttributes& attributes, const std::string& channel,
+                                  FileList files);
 
 }  // namespace pipemode
 

@@ -61,7 +61,8 @@ std::vector<Tensor> ScalarTensors(const std::vector<size_t>& components,
 
 ElementReader::ElementReader(const ElementOptions& options, size_t max_idle_bytes,
                              const WaitContext& context, ReaderCounters* counters,
-                             std::function<void()> before_next_epoch)
+                             std::function<void()> before_next_epoch,
+                             std::function<void()> before_next_file)
     : options_(options),
       counters_(*counters),
       records_(
@@ -70,7 +71,7 @@ ElementReader::ElementReader(const ElementOptions& options, size_t max_idle_byte
             Count();
             if (before_next_epoch) before_next_epoch();
           },
-          options.shard),
+          options.shard, std::move(before_next_file)),
       arrays_(max_idle_bytes, options.components.size()),
       table_(&arrays_) {}
 
@@ -129,7 +130,7 @@ bool ElementReader::FillRows(size_t max_rows, size_t max_bytes) {
     AppendRead();
     filled_to_ = position();
     // Of a line that has begun, of this shard or of another one, nothing is in whole rows.
-    filled_to_.records -= filled_to_.records % columns;
+    filled_to_.GoBack(filled_to_.records % columns);
   }
   return true;
 }

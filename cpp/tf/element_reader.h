@@ -49,10 +49,11 @@ std::vector<tensorflow::Tensor> ScalarTensors(const std::vector<size_t>& compone
 class ElementReader {
  public:
   // What `context` points to, and `counters`, must outlive the reader, which counts epochs and
-  // corrupt records. `before_next_epoch`: see EpochSequence. Keeps up to `max_idle_bytes` of memory
-  // for the next arrays. Throws InvalidArgumentError.
+  // corrupt records. `before_next_epoch`, `before_next_file`: see EpochSequence. Keeps up to
+  // `max_idle_bytes` of memory for the next arrays. Throws InvalidArgumentError.
   ElementReader(const ElementOptions& options, size_t max_idle_bytes, const WaitContext& context,
-                ReaderCounters* counters, std::function<void()> before_next_epoch = nullptr);
+                ReaderCounters* counters, std::function<void()> before_next_epoch = nullptr,
+                std::function<void()> before_next_file = nullptr);
 
   // See EpochSequence.
   void Resume(const SequencePosition& position);

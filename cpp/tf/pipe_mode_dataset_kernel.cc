@@ -120,6 +120,7 @@ class PipeModeDatasetOp final : public data::DatasetOpKernel {
   class Dataset;
 
   void MakeDataset(OpKernelContext* ctx, data::DatasetBase** output) override;
+  static absl::Status ParseFiles(OpKernelContext* ctx, FileList* files);
 
   DatasetAttributes attributes_;
 };
@@ -158,6 +159,7 @@ class PipeModeDatasetOp::Dataset final : public data::DatasetBase {
   }
 
   absl::Status CheckExternalState() const override {
+    if (attributes_.reads_files) return absl::OkStatus();
     return absl::FailedPreconditionError(DebugString() +
                                          " reads a FIFO, whose content is not part of the graph");
   }
@@ -196,9 +198,7 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
     return StatusOf([this] {
       cancel_ = std::make_unique<CancelToken>();
       const ChannelOptions& channel = dataset()->options_.channel;
-      const std::string& stats_dir = dataset()->attributes_.stats_dir;
-      counters_ =
-          StatsRegistry().Add(stats_dir.empty() ? channel.pipe_dir : stats_dir, channel.channel);
+      counters_ = StatsRegistry().Add(channel.pipe_dir, channel.channel);
       guard_ = std::make_unique<CallGuard>(cancel_.get(), counters_.get());
       const int64_t read_ahead_bytes = dataset()->attributes_.read_ahead_bytes;
       const ElementOptions& options = dataset()->options_;
@@ -356,7 +356,19 @@ absl::Status PipeModeDatasetOp::Dataset::AsGraphDefInternal(data::SerializationC
                                                             DatasetGraphDefBuilder* b,
                                                             tensorflow::Node** output) const {
   tensorflow::Node* channel = nullptr;
-  const absl::Status status = b->AddScalar(tstring(options_.channel.channel), &channel);
+  tensorflow::Node* files = nullptr;
+  tensorflow::Node* file_sizes = nullptr;
+  std::vector<tstring> paths;
+  std::vector<int64_t> sizes;
+  if (options_.channel.files != nullptr) {
+    for (const FileList::File& file : options_.channel.files->files) {
+      paths.emplace_back(file.path);
+      sizes.push_back(static_cast<int64_t>(file.size));
+    }
+  }
+  absl::Status status = b->AddScalar(tstring(options_.channel.channel), &channel);
+  if (status.ok()) status = b->AddVector(paths, &files);
+  if (status.ok()) status = b->AddVector(sizes, &file_sizes);
   if (!status.ok()) return status;
   std::vector<std::pair<absl::string_view, tensorflow::AttrValue>> attributes;
   DatasetAttributes::ForEach(attributes_, [&](const char* name, const auto& attribute) {
@@ -364,7 +376,7 @@ absl::Status PipeModeDatasetOp::Dataset::AsGraphDefInternal(data::SerializationC
     b->BuildAttrValue(attribute, &value);
     attributes.emplace_back(name, std::move(value));
   });
-  return b->AddDataset(this, {channel}, attributes, output);
+  return b->AddDataset(this, {channel, files, file_sizes}, attributes, output);
 }
 
 PipeModeDatasetOp::PipeModeDatasetOp(tensorflow::OpKernelConstruction* ctx) : DatasetOpKernel(ctx) {
@@ -374,12 +386,36 @@ PipeModeDatasetOp::PipeModeDatasetOp(tensorflow::OpKernelConstruction* ctx) : Da
 void PipeModeDatasetOp::MakeDataset(OpKernelContext* ctx, data::DatasetBase** output) {
   tstring channel;
   OP_REQUIRES_OK(ctx, data::ParseScalarArgument<tstring>(ctx, "channel", &channel));
+  FileList files;
+  OP_REQUIRES_OK(ctx, ParseFiles(ctx, &files));
   ElementOptions options;
-  OP_REQUIRES_OK(ctx, StatusOf([&] { options = MakeElementOptions(attributes_, channel); }));
+  OP_REQUIRES_OK(
+      ctx, StatusOf([&] { options = MakeElementOptions(attributes_, channel, std::move(files)); }));
   // Not only when a wait begins: a signal may come before that, while TensorFlow compiles the first
   // step.
   PythonInterrupt::Watch();
   *output = new Dataset(ctx, attributes_, std::move(options));
+}
+
+absl::Status PipeModeDatasetOp::ParseFiles(OpKernelContext* ctx, FileList* files) {
+  std::vector<tstring> paths;
+  std::vector<int64_t> sizes;
+  absl::Status status = data::ParseVectorArgument<tstring>(ctx, "files", &paths);
+  if (status.ok()) status = data::ParseVectorArgument<int64_t>(ctx, "file_sizes", &sizes);
+  if (!status.ok()) return status;
+  if (paths.size() != sizes.size()) {
+    return absl::InvalidArgumentError("there must be a size for each file, but files are " +
+                                      std::to_string(paths.size()) + " and sizes " +
+                                      std::to_string(sizes.size()));
+  }
+  for (size_t i = 0; i < paths.size(); ++i) {
+    if (sizes[i] < 0) {
+      return absl::InvalidArgumentError("the size of a file must not be negative, but is " +
+                                        std::to_string(sizes[i]));
+    }
+    files->files.push_back({paths[i], static_cast<uint64_t>(sizes[i])});
+  }
+  return absl::OkStatus();
 }
 
 REGISTER_KERNEL_BUILDER(Name("PipeModeDataset").Device(tensorflow::DEVICE_CPU), PipeModeDatasetOp);

@@ -42,7 +42,7 @@ REGISTER_OP("PipeModeStats")
     .Doc(R"doc(
 Tells how the reading of a Pipe-mode channel goes, in all iterators of this process together.
 
-pipe_dir: The folder of the FIFOs, as PipeModeDataset has it, or its `stats_dir`.
+pipe_dir: The folder of the FIFOs, or of the channels' folders, as PipeModeDataset has it.
 channel: The channel's name.
 records: Records that iterators have given out.
 bytes: Bytes of these.

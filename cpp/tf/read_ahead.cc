@@ -29,8 +29,9 @@ ReadAhead::ReadAhead(const ElementOptions& options, size_t budget_bytes, ReaderC
       group_bytes_(batched_ ? std::numeric_limits<size_t>::max()
                             : std::min(budget_bytes / 4, kMaxGroupBytes)),
       counters_(*counters),
-      reader_(options, budget_bytes, WaitContext{&cancel_, this}, counters,
-              [this] { BeforeNextEpoch(); }),
+      reader_(
+          options, budget_bytes, WaitContext{&cancel_, this}, counters,
+          [this] { BeforeNextEpoch(); }, [this] { BeforeNextFile(); }),
       queue_(budget_bytes) {}
 
 ReadAhead::~ReadAhead() {
@@ -62,9 +63,9 @@ std::optional<Element> ReadAhead::TakeElement() {
   const size_t row = taken_;
   size_t bytes = 0;
   for (const auto& column : taking_.columns) bytes += column->data()[row].size();
-  // Scalars that go together are of one epoch.
+  // Scalars that go together are of one file.
   SequencePosition position = taking_.position;
-  position.records -= (rows - row - 1) * stride_;
+  position.GoBack((rows - row - 1) * stride_);
   std::vector<Tensor> tensors = ScalarTensors(components_, taking_.columns, row);
   if (++taken_ == rows) taking_.columns.clear();
   return Take(std::move(tensors), components_.size(), bytes, position);
@@ -161,9 +162,13 @@ void ReadAhead::BeforeNextEpoch() {
   throw CancelledError("the consumer is gone");
 }
 
+void ReadAhead::BeforeNextFile() {
+  if (!Flush()) throw CancelledError("the consumer is gone");
+}
+
 void ReadAhead::OnBlock() {
   // What is there must not wait for what is not.
-  if (!Flush()) throw CancelledError("the consumer is gone");
+  BeforeNextFile();
 }
 
 void ReadAhead::OnStillWaiting(std::string_view what, std::chrono::seconds waited) {

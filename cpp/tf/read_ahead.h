@@ -66,6 +66,7 @@ class ReadAhead final : private WaitObserver {
                const SequencePosition& position);
   bool WaitForDemand();
   void BeforeNextEpoch();
+  void BeforeNextFile();
   Group PopGroup(const WaitContext& context);
 
   // The thread's own waits.

@@ -24,6 +24,11 @@ constexpr char kEpochsKey[] = "epochs";
 constexpr char kRecordsKey[] = "records";
 constexpr char kRecordsBeforeKey[] = "records_before";
 constexpr char kEndedKey[] = "ended";
+// Of a dataset that reads files only.
+constexpr char kFileKey[] = "file";
+constexpr char kFileNameKey[] = "file_name";
+constexpr char kFileSizeKey[] = "file_size";
+constexpr char kFileRecordsKey[] = "file_records";
 
 absl::Status Refuse(const std::string& what) {
   return absl::InvalidArgumentError("cannot go on where the checkpoint was: " + what);
@@ -42,6 +47,46 @@ absl::Status CheckSame(const char* what, const std::string& saved, const std::st
                 "'; restore it into a dataset like the one saved");
 }
 
+// The last part of a path: the folder may be another one by now.
+std::string NameOf(const std::string& path) { return path.substr(path.rfind('/') + 1); }
+
+// Reads which file of `list` the position is in. One that was saved in Pipe mode tells none.
+absl::Status ReadFile(const FileList& list, const std::string& prefix,
+                      data::IteratorStateReader* reader, SequencePosition* position) {
+  position->file = SequencePosition::kNoFile;
+  int64_t file = 0;
+  if (!reader->ReadScalar(prefix, kFileKey, &file).ok()) return absl::OkStatus();
+  int64_t records = 0;
+  int64_t size = 0;
+  tstring name;
+  if (!reader->ReadScalar(prefix, kFileNameKey, &name).ok() ||
+      !reader->ReadScalar(prefix, kFileSizeKey, &size).ok() ||
+      !reader->ReadScalar(prefix, kFileRecordsKey, &records).ok()) {
+    return Refuse("of its position in a file a part is missing; is the file damaged?");
+  }
+  if (file < 0 || records < 0 || static_cast<uint64_t>(records) > position->records) {
+    return Refuse("its position in a file is not valid; is the file damaged?");
+  }
+  const auto number = static_cast<uint64_t>(file);
+  if (number < list.files.size() && number % list.stride != list.first) {
+    return Refuse("it was in file number " + std::to_string(file) +
+                  ", which belongs to another shard of files");
+  }
+  if (number >= list.files.size() || NameOf(list.files[number].path) != std::string(name) ||
+      list.files[number].size != static_cast<uint64_t>(size)) {
+    return Refuse("it was in '" + Excerpt(name) + "' of " + std::to_string(size) +
+                  " bytes, file number " + std::to_string(file) + ", and here " +
+                  (number >= list.files.size()
+                       ? "are " + std::to_string(list.files.size()) + " files"
+                       : "that is '" + Excerpt(NameOf(list.files[number].path)) + "' of " +
+                             std::to_string(list.files[number].size) + " bytes") +
+                  "; have files been added, removed or changed?");
+  }
+  position->file = number;
+  position->file_records = static_cast<uint64_t>(records);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status WritePosition(const SavedPosition& saved, const ChannelOptions& channel,
@@ -58,6 +103,12 @@ absl::Status WritePosition(const SavedPosition& saved, const ChannelOptions& cha
   write(kRecordsKey, static_cast<int64_t>(saved.position.records));
   write(kRecordsBeforeKey, static_cast<int64_t>(saved.position.records_before));
   write(kEndedKey, int64_t{saved.ended ? 1 : 0});
+  if (channel.files == nullptr || saved.position.records == 0) return status;
+  const FileList::File& file = channel.files->files[saved.position.file];
+  write(kFileKey, static_cast<int64_t>(saved.position.file));
+  write(kFileNameKey, tstring(NameOf(file.path)));
+  write(kFileSizeKey, static_cast<int64_t>(file.size));
+  write(kFileRecordsKey, static_cast<int64_t>(saved.position.file_records));
   return status;
 }
 
@@ -108,7 +159,8 @@ absl::Status ReadPosition(const ChannelOptions& channel, const std::string& pref
   saved->position.records = static_cast<uint64_t>(records);
   saved->position.records_before = static_cast<uint64_t>(records_before);
   saved->ended = ended != 0;
-  return status;
+  if (channel.files == nullptr) return status;
+  return ReadFile(*channel.files, prefix, reader, &saved->position);
 }
 
 }  // namespace pipemode

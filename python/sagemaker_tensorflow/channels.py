@@ -4,28 +4,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sagemaker_tensorflow import _config, _paths
-from sagemaker_tensorflow._folder_feeder import FolderFeeder, Framing, Treatment, has_gzip_header
-from sagemaker_tensorflow._tf import tf
+from sagemaker_tensorflow._channel_files import ChannelFiles, FilesArgument, list_files
 from sagemaker_tensorflow.exceptions import PipeModeDatasetException
 from sagemaker_tensorflow.pipemode import PipeModeDataset
-from sagemaker_tensorflow.records import PipeError, RecordReader
 
 __all__ = ["channel_dataset"]
 
-_RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"
-
-_feeders_of_graphs: list[FolderFeeder] = []
+# What a file begins with that holds records already, plain or compressed by gzip.
+_RECORDIO_STARTS = (b"\x0a\x23\xd7\xce", b"\x1f\x8b\x08")
+# FastFile mode fetches from S3: what a file waits for, another one can use.
+_FAST_FILE_READS = 8
 
 
 def channel_dataset(
     channel: str,
     record_format: str = "RecordIO",
     *,
+    files: FilesArgument = None,
+    shard_files: tuple[int, int] | None = None,
+    num_parallel_reads: int | None = None,
     compression_type: str | None = None,
     pipe_dir: str | os.PathLike[str] | None = None,
     config_dir: str | os.PathLike[str] | None = None,
@@ -34,137 +35,147 @@ def channel_dataset(
 ) -> PipeModeDataset:
     """Returns the records of a channel in Pipe, File or FastFile mode: one script for all.
 
-    In Pipe mode that is ``PipeModeDataset(channel, ...)``. In File and FastFile mode the files
-    below ``<pipe_dir>/<channel>`` are read, in the order of their names as S3 lists them, one after
-    the other as a FIFO would carry them: by the same op, so with the same records and errors, and
-    all that a ``PipeModeDataset`` can do. There each iterator reads the whole folder, and there are
-    as many epochs as are asked for.
+    In Pipe mode that is ``PipeModeDataset(channel, ...)``. In File and FastFile mode the op reads
+    the files below ``<pipe_dir>/<channel>``, one after the other in the order in which S3 lists
+    their keys: the same records and errors, and all that a ``PipeModeDataset`` can do. Each
+    iterator reads the whole folder, and there are as many epochs as are asked for.
+
+    Each file is a stream of its own. An error names the file, and the record and byte in it; after
+    an error that ends a file, iterating on (as ``ignore_errors`` does) goes on with the next one.
+    A file that is missing, or has another size than when it was listed, is an error.
 
     Args:
         channel: Name of the channel.
         record_format: ``'RecordIO'``, ``'TFRecord'`` or ``'TextLine'``, in any case.
+        files: Which files are data, by their path relative to the channel's folder: a glob such as
+            ``'*.tfrecord'``, a sequence of globs or suffixes such as ``['.csv', '.csv.gz']``, or a
+            function from path to ``bool``. A glob without ``/`` is for the last part of the path.
+            Files and folders whose names begin with ``_`` or ``.`` are not data, as for Spark and
+            Hadoop, unless a function says so. In Pipe mode the service sends all objects, so this
+            is an error there.
+        shard_files: ``(num_shards, index)``: of the chosen files, read every ``num_shards``-th one
+            from number ``index`` on. In Pipe mode, where there are no files, every
+            ``num_shards``-th record, so that all shards together hold each record once in any
+            mode. Not for a channel with ``ShardedByS3Key``, which the service has sharded.
+        num_parallel_reads: How many files to read at once; the order of records stays the same.
+            ``None`` leaves that to the op: one at a time, several where they have to be
+            decompressed or come from S3 in FastFile mode. Without effect in Pipe mode.
         compression_type: ``'GZIP'`` or ``'ZLIB'``, in any case, if all data is compressed; ``''``
-            if none is. ``None``: none in Pipe mode; in the other modes files that begin as gzip
-            does are decompressed, others not.
+            if none is. ``None`` finds gzip by its first bytes: in each file, and in Pipe mode at
+            the beginning of each epoch, whose objects must be all compressed or all not.
         pipe_dir: Folder of the FIFOs and of the channels' folders; see ``PipeModeDataset``.
         config_dir: Folder of ``inputdataconfig.json``; see there.
         state_dir: See there. Without effect in the other modes, which keep no state.
-        **options: All else that ``PipeModeDataset`` takes.
+        **options: All else that ``PipeModeDataset`` takes. ``skip_header_lines`` drops lines at the
+            beginning of each file; with ``repeated_header`` these lines of the first file wherever
+            all of them come again, and no others, which gives the same records in all modes.
 
     Returns:
-        A dataset of ``tf.string`` scalars. In File and FastFile mode threads of this process read
-        the files while the dataset lives, or, if it is made in a ``tf.function`` or another graph,
-        while the process does; so it cannot be sent to the workers of the ``tf.data`` service. The
-        list of files is that of this call.
+        A dataset of ``tf.string`` scalars. The list of files is that of this call. In File and
+        FastFile mode it may be sent to the workers of the ``tf.data`` service, which need the same
+        files and ``load_op()``.
 
     Raises:
-        PipeModeDatasetException: As ``PipeModeDataset``; or the channel has no folder, or one that
-            cannot be read or has links in a circle or to nothing, has an unknown input mode, or is
-            no ``str``.
+        PipeModeDatasetException: As ``PipeModeDataset``; or the channel has an unknown input mode,
+            no folder, or one that cannot be read, has links in a circle or to nothing, or no file
+            that ``files`` matches; or ``files`` or ``shard_files`` does not go with the job.
         TypeError: If an option is unknown.
+        ValueError: If ``shard_files`` or ``num_parallel_reads`` is out of range.
     """
+    if compression_type is None:
+        compression_type = "AUTO"
+    _check_shard_files(shard_files)
+    _check_parallel_reads(num_parallel_reads)
     config = _config.load_input_data_config(_paths.config_dir(config_dir))
     mode = _config.input_mode(config, channel)
-    if mode == "pipe":
-        return PipeModeDataset(
-            channel,
-            record_format,
-            compression_type=compression_type,
-            pipe_dir=pipe_dir,
-            config_dir=config_dir,
-            state_dir=state_dir,
-            **options,
+    if shard_files is not None and _config.is_sharded(config, channel):
+        raise PipeModeDatasetException(
+            f"channel '{channel}' has S3DistributionType ShardedByS3Key: each host gets its own "
+            "objects, and shard_files would drop some of them; leave it out"
         )
-    settings = config[channel]
-    data_dir = _paths.pipe_dir(pipe_dir)
-    files = _files(Path(data_dir) / channel, channel, settings)
-    treatment: Treatment = "as they are"
-    if _service_would_wrap(settings, record_format, files):
-        treatment = "wrapped"
-    elif compression_type is None:
-        contents = {_is_gzip(path, record_format) for path in files if path.stat().st_size > 0}
-        if contents == {True}:
-            compression_type = "GZIP"
-        elif True in contents:
-            treatment = "inflated"
-    # Here the order is the same in every epoch.
-    settings = {name: value for name, value in settings.items() if name != "ShuffleConfig"}
-    framing = _framing(record_format, compression_type)
-    feeder = FolderFeeder(channel, settings, files, treatment, framing)
-    if not tf.executing_eagerly():
-        # The graph makes datasets whenever it is run, long after this one is gone.
-        _feeders_of_graphs.append(feeder)
-    return PipeModeDataset(
-        channel,
+    source: str | ChannelFiles = channel
+    if mode == "pipe":
+        if files is not None:
+            raise PipeModeDatasetException(
+                f"channel '{channel}' is in Pipe mode, where the service sends all of its objects: "
+                "leave files out, and let the channel's S3 prefix or manifest choose"
+            )
+    else:
+        folder = Path(_paths.pipe_dir(pipe_dir)).absolute() / channel
+        if num_parallel_reads is None:
+            num_parallel_reads = _FAST_FILE_READS if mode == "fastfile" else 0
+        source = _find(
+            channel, folder, config[channel], record_format, files, shard_files, num_parallel_reads
+        )
+    dataset = PipeModeDataset(
+        source,
         record_format,
         compression_type=compression_type,
-        pipe_dir=feeder.folder,
-        config_dir=feeder.folder,
-        state_dir=feeder.folder / "state",
+        pipe_dir=pipe_dir,
+        config_dir=config_dir,
+        state_dir=state_dir,
         **options,
-    )._fed_by(feeder, data_dir)
+    )
+    if mode == "pipe" and shard_files is not None:
+        dataset = dataset.shard(*shard_files)
+    return dataset
 
 
-def _files(folder: Path, channel: str, settings: dict[str, Any]) -> list[Path]:
-    """Returns all files below ``folder`` in the order of S3 keys: that of their bytes."""
+def _find(
+    channel: str,
+    folder: Path,
+    settings: dict[str, Any],
+    record_format: str,
+    chosen: FilesArgument,
+    shard_files: tuple[int, int] | None,
+    num_parallel_reads: int,
+) -> ChannelFiles:
     if not folder.is_dir():
         raise PipeModeDatasetException(
             f"channel '{channel}' has TrainingInputMode {settings['TrainingInputMode']!r}, but "
             f"there is no folder '{folder}'; pass the pipe_dir that has it, or set "
             "SAGEMAKER_BASE_DIR"
         )
-    try:
-        files = list(_walk(folder, ()))
-    except OSError as error:
-        raise PipeModeDatasetException(
-            f"channel '{channel}': cannot read '{error.filename}': {error.strerror}"
-        ) from error
-    return sorted(files, key=lambda path: os.fsencode(path.relative_to(folder)))
+    files = list_files(channel, folder, chosen)
+    paths = [file.uri for file in files]
+    return ChannelFiles(
+        channel,
+        paths,
+        [file.size for file in files],
+        shard_files or (1, 0),
+        _service_would_wrap(settings, record_format, paths),
+        num_parallel_reads,
+    )
 
 
-def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    """Yields the files below ``folder``, links followed; none is left out without a word."""
-    status = folder.stat()
-    if any(os.path.samestat(status, each.stat()) for each in above):
-        raise PipeModeDatasetException(f"'{folder}' is a link to a folder that it is in")
-    for path in folder.iterdir():
-        if path.is_dir():
-            yield from _walk(path, (*above, folder))
-        elif path.is_file():
-            yield path
-        else:
-            path.stat()  # which fails for a link to nothing
+def _check_shard_files(shard_files: tuple[int, int] | None) -> None:
+    if shard_files is None:
+        return
+    num_shards, index = shard_files
+    if not 0 <= index < num_shards:
+        raise ValueError(
+            f"shard_files must be (num_shards, index) with index from 0 to num_shards - 1, not "
+            f"{shard_files!r}"
+        )
 
 
-def _is_gzip(path: Path, record_format: str) -> bool:
-    if not has_gzip_header(path):
-        return False
-    if record_format.lower() != "tfrecord":
-        return True
-    # The length of a first record may look like it. Then its checksum is right.
-    try:
-        return RecordReader(path, record_format).skip(1) == 0
-    except PipeError:
-        return True
+def _check_parallel_reads(num_parallel_reads: int | None) -> None:
+    if num_parallel_reads is not None and num_parallel_reads < 1:
+        raise ValueError(f"num_parallel_reads must be at least 1, not {num_parallel_reads}")
 
 
-def _framing(record_format: str, compression_type: str | None) -> Framing:
-    if not compression_type and record_format.lower() == "textline":
-        return "none"
-    if not compression_type and record_format.lower() == "recordio":
-        return "words"
-    return "bytes"
-
-
-def _service_would_wrap(settings: dict[str, Any], record_format: str, files: list[Path]) -> bool:
+def _service_would_wrap(settings: dict[str, Any], record_format: str, paths: list[str]) -> bool:
     """Returns whether in Pipe mode each object would come as one RecordIO record."""
     if str(settings.get("RecordWrapperType", "")).lower() != "recordio":
         return False
     if record_format.lower() != "recordio":
         return False
 
-    def is_recordio(path: Path) -> bool:
-        with path.open("rb") as file:
-            return file.read(4) == _RECORDIO_MAGIC or has_gzip_header(path)
+    def holds_records(path: str) -> bool:
+        try:
+            with Path(path).open("rb") as file:
+                return file.read(4).startswith(_RECORDIO_STARTS)
+        except OSError:  # which reading it will say
+            return False
 
-    return not any(is_recordio(path) for path in files)
+    return not any(holds_records(path) for path in paths)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sagemaker_tensorflow import _config, _op_library, _paths, _worker_lock
+from sagemaker_tensorflow._channel_files import ChannelFiles
 from sagemaker_tensorflow._tf import tf
 from sagemaker_tensorflow.exceptions import PipeModeDatasetException
 from sagemaker_tensorflow.stats import ChannelStats, channel_stats
@@ -83,8 +84,8 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             and be dropped before that is an error. Other damage is always an error, since nothing
             tells where the next record begins.
         compression_type: ``'GZIP'`` or ``'ZLIB'``, in any case, if the stream itself is compressed;
-            ``None`` or ``''`` if not. Not to be given for ``CompressionType: Gzip`` of the job:
-            there the service decompresses.
+            ``None`` or ``''`` if not; ``'AUTO'`` finds gzip by the first bytes of each epoch. Not
+            to be given for ``CompressionType: Gzip`` of the job: there the service decompresses.
         recordio_parts: How the parts of a RecordIO record in several parts are put together:
             ``'joined'`` as they are, or ``'dmlc'`` with the magic number between them, which the
             dmlc writer drops there.
@@ -99,8 +100,9 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         skip_header_lines: How many lines at the beginning of each epoch are dropped; this and the
             next two are for ``'TextLine'`` only.
         repeated_header: Whether these lines are dropped wherever they come again, all of them one
-            after the other, as they do where one object ends and the next begins. An object must
-            end with a newline for that, or its last row and the next header are one line.
+            after the other, as they do where one object ends and the next begins; with or without
+            a byte order mark. An object must end with a newline for that, or its last row and the
+            next header are one line.
         strip_carriage_return: Whether a carriage return at the end of a line is dropped, as of
             lines that end in CRLF.
         attributes: For a channel of an augmented manifest, which sends each attribute of a line as
@@ -153,7 +155,8 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         strip_carriage_return: bool = False,
         attributes: Sequence[str] | bool | None = None,
     ) -> None:
-        self.channel = _as_str(channel)
+        files = channel if isinstance(channel, ChannelFiles) else None
+        self.channel = files.channel if files else _as_str(channel)
         self.record_format = record_format
         self.state_dir = _paths.state_dir(state_dir)
         self.pipe_dir = _paths.pipe_dir(pipe_dir)
@@ -161,24 +164,19 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         self.benchmark_records_interval = benchmark_records_interval
         self.max_corrupted_records_to_skip = max_corrupted_records_to_skip
         self.input_data_config = _config.load_input_data_config(_paths.config_dir(config_dir))
-        if isinstance(self.channel, str):
-            _config.check_pipe_channel(self.input_data_config, self.channel)
-            pipe_channels = []
+        if files is not None:
+            of_source = _of_files(files)
         else:
-            # Its value is known only when the graph runs: the op checks it.
-            pipe_channels = _config.pipe_channels(self.input_data_config)
+            of_source = _of_pipes(self.input_data_config, self.channel, self.state_dir)
         self.attributes = _attributes(attributes, self.input_data_config, self.channel)
-        _make_state_dir(self.state_dir)
-        if isinstance(self.channel, str):
-            _worker_lock.hold(self.state_dir, self.channel)
         self._arguments: dict[str, Any] = {
             "channel": self.channel,
+            **of_source,
             "record_format": record_format,
             "compression_type": compression_type or "",
             "recordio_parts": recordio_parts,
             "pipe_dir": self.pipe_dir,
             "state_dir": self.state_dir,
-            "pipe_channels": pipe_channels,
             "open_timeout": _as_seconds(open_timeout),
             "read_timeout": _as_seconds(read_timeout),
             "max_record_bytes": max_record_bytes,
@@ -196,14 +194,8 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             "repeated_header": repeated_header,
             "strip_carriage_return": strip_carriage_return,
             "manifest_attributes": list(self.attributes or ()),
-            "reshuffled_channels": [
-                name
-                for name in self.input_data_config
-                if _config.is_reshuffled(self.input_data_config, name)
-            ],
         }
         self._tf_options = _shard_options(self.input_data_config, self.channel)
-        self._feeder: object = None  # lives as long as what is made of this dataset
         super().__init__(self._make_variant())
 
     def repeat(self, count: Any = None, name: str | None = None) -> tf.data.Dataset:
@@ -313,7 +305,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
                 "the channel of this dataset is known only when the graph runs; ask for "
                 "sagemaker_tensorflow.channel_stats('<name>')"
             )
-        return channel_stats(self.channel, self._arguments.get("stats_dir", self.pipe_dir))
+        return channel_stats(self.channel, self.pipe_dir)
 
     @property
     def element_spec(self) -> tf.TensorSpec | dict[str, tf.TensorSpec]:
@@ -344,15 +336,6 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         """Returns a dataset like this one but for some of the op's arguments."""
         return self._like({**self._arguments, **changes}, self._tf_options)
 
-    def _fed_by(self, feeder: object, pipe_dir: str) -> PipeModeDataset:
-        """Returns this dataset as that of a channel in ``pipe_dir`` which ``feeder`` sends.
-
-        The feeder is kept alive for as long as the result, and what is made of it.
-        """
-        dataset = self._with(stats_dir=pipe_dir)
-        dataset._feeder = feeder
-        return dataset
-
     def _like(
         self, arguments: dict[str, Any], options: tuple[tf.data.Options, ...]
     ) -> PipeModeDataset:
@@ -361,9 +344,41 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             setattr(dataset, attribute, getattr(self, attribute))
         dataset._arguments = arguments
         dataset._tf_options = options
-        dataset._feeder = self._feeder
         tf.data.Dataset.__init__(dataset, dataset._make_variant())
         return dataset
+
+
+def _of_files(files: ChannelFiles) -> dict[str, Any]:
+    """Returns the op's arguments that tell which files to read."""
+    num_shards, index = files.shard
+    return {
+        "files": tf.constant(files.paths, tf.string),
+        "file_sizes": tf.constant(files.sizes, tf.int64),
+        "reads_files": True,
+        "num_file_shards": num_shards,
+        "file_shard_index": index,
+        "file_is_record": files.file_is_record,
+        "num_parallel_reads": files.num_parallel_reads,
+    }
+
+
+def _of_pipes(config: _config.InputDataConfig, channel: Any, state_dir: str) -> dict[str, Any]:
+    """Returns the op's arguments that are about FIFOs, having made sure that they can be read."""
+    pipe_channels = []
+    if isinstance(channel, str):
+        _config.check_pipe_channel(config, channel)
+    else:
+        # Its value is known only when the graph runs: the op checks it.
+        pipe_channels = _config.pipe_channels(config)
+    _make_state_dir(state_dir)
+    if isinstance(channel, str):
+        _worker_lock.hold(state_dir, channel)
+    return {
+        "files": tf.constant([], tf.string),
+        "file_sizes": tf.constant([], tf.int64),
+        "pipe_channels": pipe_channels,
+        "reshuffled_channels": [name for name in config if _config.is_reshuffled(config, name)],
+    }
 
 
 def _shard_options(config: _config.InputDataConfig, channel: Any) -> tuple[tf.data.Options, ...]:

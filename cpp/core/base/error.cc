@@ -68,6 +68,8 @@ void PipeError::AddContext(std::string_view context) {
   message_.insert(0, std::string(context) + ": ");
 }
 
+void PipeError::AddAdvice(std::string_view advice) { message_.append("; ").append(advice); }
+
 DataLossError::DataLossError(std::string message)
     : PipeError(ErrorCode::kDataLoss, std::move(message)) {}
 

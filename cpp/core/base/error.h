@@ -39,6 +39,8 @@ class PipeError : public std::exception {
 
   // Turns "message" into "context: message". Each layer adds what it alone knows, once.
   void AddContext(std::string_view context);
+  // Turns "message" into "message; advice".
+  void AddAdvice(std::string_view advice);
 
  private:
   ErrorCode code_;

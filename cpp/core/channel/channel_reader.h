@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/channel/epoch_reader.h"
+#include "core/channel/files_reader.h"
 #include "core/channel/pipe_state.h"
 #include "core/format/record_format.h"
 #include "core/format/record_stream.h"
@@ -27,6 +29,8 @@ struct ChannelOptions {
   StreamOptions stream;
   TimeLimit open_timeout{1800};  // for the FIFO to appear and to be opened by its writer
   TimeLimit read_timeout{1800};  // for each next byte from then on
+  // In File mode: what to read in place of a pipe. The folders and time limits mean nothing then.
+  std::shared_ptr<const FileList> files;
 };
 
 // Throws InvalidArgumentError if an option makes no sense.
@@ -42,7 +46,7 @@ void CheckOptions(const ChannelOptions& options);
 // of the two it was by where the writer is.
 //
 // Not safe for use by two threads at once, but for CancelToken.
-class ChannelReader {
+class ChannelReader final : public EpochReader {
  public:
   // What `context` points to must outlive the reader. `watch`, which must as well, is where a watch
   // of the FIFOs' folder is found or left, for the reader of the next epoch: to end one takes the
@@ -52,30 +56,33 @@ class ChannelReader {
 
   // Reads the next record into `sink`; see RecordStream::Read. Returns false at the end of the
   // epoch, then always; the FIFO is closed by then. Messages begin with channel, epoch and path.
-  bool Read(RecordSink& sink);
+  bool Read(RecordSink& sink) override;
 
   // Drops the next record.
-  bool Skip();
+  bool Skip() override;
 
   // Takes records that are buffered already; see RecordReader::TakeBuffered. Never waits, never
   // throws.
-  void TakeBuffered(size_t max, std::vector<std::string_view>* records) {
+  void TakeBuffered(size_t max, std::vector<std::string_view>* records) override {
     if (stream_ != nullptr) stream_->TakeBuffered(max, records);
   }
 
   // Closes the FIFO, so that its writer sees EPIPE. Every later Read returns false.
-  void Close() noexcept;
+  void Close() noexcept override;
 
   // The epoch that is being read; none before the first record was asked for, and while its FIFO is
   // missing.
   std::optional<uint64_t> epoch() const noexcept { return epoch_; }
+  bool has_begun() const noexcept override { return epoch_.has_value(); }
+
+  uint64_t file() const noexcept override { return 0; }
 
   // How many epochs before this one were due, but lost to a reader that ended just as their writer
   // came.
-  uint64_t lost_epochs() const noexcept { return lost_epochs_; }
+  uint64_t lost_epochs() const noexcept override { return lost_epochs_; }
 
   // Corrupt records passed over.
-  uint64_t corrupted_records() const noexcept { return corrupted_records_; }
+  uint64_t corrupted_records() const noexcept override { return corrupted_records_; }
 
  private:
   bool Next(RecordSink* sink);

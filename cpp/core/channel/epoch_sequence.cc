@@ -19,10 +19,11 @@ constexpr uint64_t kMaxLines = uint64_t{1} << 48;
 
 EpochSequence::EpochSequence(const ChannelOptions& options, int64_t epochs,
                              const WaitContext& context, std::function<void()> before_next_epoch,
-                             const Shard& shard)
+                             const Shard& shard, std::function<void()> before_next_file)
     : options_(options),
       context_(context),
       before_next_epoch_(std::move(before_next_epoch)),
+      before_next_file_(std::move(before_next_file)),
       shard_(shard),
       records_in_line_(RecordsInLine(options.stream)),
       epochs_left_(epochs) {
@@ -42,6 +43,9 @@ void EpochSequence::Resume(const SequencePosition& position) {
   position_.epochs = position.epochs;
   position_.records_before = position.records_before;
   resume_at_ = position.records;
+  if (options_.files == nullptr || position.file == SequencePosition::kNoFile) return;
+  position_.file = resume_file_ = position.file;
+  position_.records = position.records - position.file_records;
 }
 
 bool EpochSequence::Skip() {
@@ -55,12 +59,12 @@ bool EpochSequence::Next(RecordSink* sink) {
   while (epochs_left_ != 0) {
     if (reader_ == nullptr) {
       if (!is_first_ && before_next_epoch_) before_next_epoch_();
-      reader_ = std::make_unique<ChannelReader>(options_, context_, &watch_);
+      reader_ = MakeReader();
       is_first_ = false;
     }
     bool is_foreign = false;
     if (NextOfEpoch(sink, &is_foreign)) {
-      ++position_.records;
+      Advance(1);
       if (is_foreign) continue;
       return true;
     }
@@ -68,8 +72,24 @@ bool EpochSequence::Next(RecordSink* sink) {
     if (epochs_left_ > 0) --epochs_left_;
     ++position_.epochs;
     position_.records_before += std::exchange(position_.records, 0);
+    position_.file = position_.file_records = 0;
   }
   return false;
+}
+
+std::unique_ptr<EpochReader> EpochSequence::MakeReader() {
+  if (options_.files == nullptr) {
+    return std::make_unique<ChannelReader>(options_, context_, &watch_);
+  }
+  return std::make_unique<FilesReader>(options_.channel, options_.files, options_.stream, context_,
+                                       std::max(position_.file, options_.files->first),
+                                       before_next_file_);
+}
+
+void EpochSequence::Advance(uint64_t count) noexcept {
+  position_.records += count;
+  if (std::exchange(position_.file, reader_->file()) != reader_->file()) position_.file_records = 0;
+  position_.file_records += count;
 }
 
 // Reads a record of the current epoch, or drops it because it is of another shard. Returns false
@@ -82,7 +102,7 @@ bool EpochSequence::NextOfEpoch(RecordSink* sink, bool* is_foreign) {
   } catch (const CancelledError&) {
     throw;
   } catch (const DeadlineExceededError&) {
-    if (resume_at_ > 0 && !reader_->epoch()) {
+    if (resume_at_ > 0 && !reader_->has_begun()) {
       // An epoch that has not begun is not the one that is too short.
       CloseReader();
     } else {
@@ -96,8 +116,8 @@ bool EpochSequence::NextOfEpoch(RecordSink* sink, bool* is_foreign) {
 }
 
 void EpochSequence::GiveUpPosition() noexcept {
-  if (reader_->epoch()) resume_at_ = 0;
-  position_.records -= position_.records % records_in_line_;
+  if (reader_->has_begun()) resume_at_ = 0;
+  position_.GoBack(position_.records % records_in_line_);
 }
 
 void EpochSequence::CloseReader() {
@@ -113,18 +133,23 @@ bool EpochSequence::DropRecords() {
   while (position_.records < resume_at_) {
     views.clear();
     reader_->TakeBuffered(std::min<uint64_t>(resume_at_ - position_.records, kMaxViews), &views);
-    position_.records += views.size();
-    if (!views.empty()) continue;
+    if (!views.empty()) {
+      Advance(views.size());
+      continue;
+    }
     try {
       if (reader_->Skip()) {
-        ++position_.records;
-        continue;
+        if (resume_file_ == SequencePosition::kNoFile || reader_->file() == resume_file_) {
+          Advance(1);
+          continue;
+        }
+        reader_->Close();  // what would come next is of another file
       }
     } catch (const CorruptRecordError&) {
       // Whoever saved the position has been told of it.
       continue;
     }
-    if (!reader_->epoch()) return false;
+    if (!reader_->has_begun()) return false;
     throw DataLossError("channel '" + options_.channel + "': the epoch to go on with ends after " +
                         std::to_string(position_.records) +
                         " records, before the saved position, " + std::to_string(resume_at_) +
@@ -139,7 +164,7 @@ void EpochSequence::TakeBuffered(size_t max, std::vector<std::string_view>* reco
   if (shard_.count == 1) {
     const size_t before = records->size();
     reader_->TakeBuffered(max, records);
-    position_.records += records->size() - before;
+    if (records->size() > before) Advance(records->size() - before);
     return;
   }
   const uint64_t gap = std::min<uint64_t>(shard_.count - 1, kMaxViews) * records_in_line_;
@@ -151,7 +176,7 @@ void EpochSequence::TakeBuffered(size_t max, std::vector<std::string_view>* reco
     const uint64_t gaps = (max - 1 + records_in_line_ - left_of_line) / records_in_line_;
     reader_->TakeBuffered(std::min<uint64_t>(foreign + max + gaps * gap, kMaxViews), &taken_);
     if (taken_.empty()) return;
-    position_.records += taken_.size();
+    Advance(taken_.size());
     for (uint64_t own = foreign; own < taken_.size(); ++own, --max) {
       records->push_back(taken_[own]);
       if (--left_of_line > 0) continue;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/channel/channel_reader.h"
+#include "core/channel/epoch_reader.h"
 #include "core/format/record_reader.h"
 #include "core/io/directory_watch.h"
 #include "core/io/wait.h"
@@ -20,9 +21,20 @@ namespace pipemode {
 // How far the records of an EpochSequence have been read. Where records are attributes of lines,
 // each of them counts; those of a line that is not whole do not, once its epoch is over.
 struct SequencePosition {
+  // For a position that tells no file, as one in a pipe.
+  static constexpr uint64_t kNoFile = UINT64_MAX;
+
   uint64_t epochs = 0;          // that are over
   uint64_t records = 0;         // read, or dropped, of the current one
   uint64_t records_before = 0;  // likewise, of those that are over
+  uint64_t file = 0;            // the file of the epoch that the last record was of
+  uint64_t file_records = 0;    // likewise of `records`, those of this file
+
+  // Goes back over the last `count` records, which are of this file.
+  void GoBack(uint64_t count) noexcept {
+    records -= count;
+    file_records -= count;
+  }
 };
 
 // A part of the lines: of all, counted from 0, those whose number leaves `index` when it is divided
@@ -34,23 +46,27 @@ struct Shard {
 };
 
 // The records of several epochs of one channel, one after the other, or those of one shard; the
-// others are dropped with all the checks of reading. Each epoch is read by a ChannelReader; an
-// empty one is passed over. Not safe for use by two threads at once.
+// others are dropped with all the checks of reading. Each epoch is read by a ChannelReader or, if
+// the channel has files, by a FilesReader; an empty one is passed over. Not safe for use by two
+// threads at once.
 class EpochSequence {
  public:
   static constexpr int64_t kEndless = -1;
 
   // `epochs` is how many to read, or kEndless. What `context` points to must outlive the sequence.
   // Throws as CheckOptions. `before_next_epoch` is called before any epoch but the first is
-  // touched; it may take its time, and may throw, which leaves that epoch alone.
+  // touched, `before_next_file` before any file of an epoch but the first; they may take their
+  // time, and may throw, which leaves that epoch or file alone.
   EpochSequence(const ChannelOptions& options, int64_t epochs, const WaitContext& context,
-                std::function<void()> before_next_epoch = nullptr, const Shard& shard = {});
+                std::function<void()> before_next_epoch = nullptr, const Shard& shard = {},
+                std::function<void()> before_next_file = nullptr);
 
   // Goes on where another sequence of the same channel was, before anything is read. The records
   // before that are dropped when the first one is asked for, out of the next epoch that nobody has
   // read: it is taken to carry what the interrupted one carried. If it is shorter, that call throws
   // DataLossError; if there is no such epoch within the time limit, the call after that looks for
-  // it again. Throws InvalidArgumentError if there are not so many epochs.
+  // it again. Of an epoch of files, those before the position's file are not read. Throws
+  // InvalidArgumentError if there are not so many epochs.
   void Resume(const SequencePosition& position);
 
   // Where the next record is.
@@ -90,6 +106,9 @@ class EpochSequence {
  private:
   bool Next(RecordSink* sink);
   bool NextOfEpoch(RecordSink* sink, bool* is_foreign);
+  std::unique_ptr<EpochReader> MakeReader();
+  // `count` records have been read, or dropped.
+  void Advance(uint64_t count) noexcept;
   bool DropRecords();
   void CloseReader();
   // After an error: a line that came in part will not be whole, nor a saved position be reached.
@@ -100,17 +119,19 @@ class EpochSequence {
   const ChannelOptions options_;
   const WaitContext context_;
   const std::function<void()> before_next_epoch_;
+  const std::function<void()> before_next_file_;
   const Shard shard_;
   const size_t records_in_line_;
   std::vector<std::string_view> taken_;  // of all shards
   int64_t epochs_left_;
   SequencePosition position_;
-  uint64_t resume_at_ = 0;  // how many records of the first epoch to drop
+  uint64_t resume_at_ = 0;                            // how many records of the first epoch to drop
+  uint64_t resume_file_ = SequencePosition::kNoFile;  // that the last one of them is of
   bool is_first_ = true;
   std::optional<DirectoryWatch> watch_;
-  uint64_t lost_before_ = 0;               // before the current epoch's reader
-  uint64_t corrupted_before_ = 0;          // in the epochs before the current one
-  std::unique_ptr<ChannelReader> reader_;  // of the current epoch
+  uint64_t lost_before_ = 0;             // before the current epoch's reader
+  uint64_t corrupted_before_ = 0;        // in the epochs before the current one
+  std::unique_ptr<EpochReader> reader_;  // of the current epoch
 };
 
 }  // namespace pipemode

@@ -41,6 +41,9 @@ void CheckAttributes(const StreamOptions& options) {
 
 void CheckStreamOptions(const StreamOptions& options) {
   CheckAttributes(options);
+  if (options.is_one_record && options.format != RecordFormat::kRecordIo) {
+    throw InvalidArgumentError("a whole file is one record only with record_format 'RecordIO'");
+  }
   const TextOptions& text = options.text;
   if (options.max_record_bytes == 0) {
     throw InvalidArgumentError("max_record_bytes must be positive");
@@ -82,8 +85,9 @@ Compression ParseCompression(std::string_view name) {
   if (name.empty() || EqualsIgnoringCase(name, "NONE")) return Compression::kNone;
   if (EqualsIgnoringCase(name, "GZIP")) return Compression::kGzip;
   if (EqualsIgnoringCase(name, "ZLIB")) return Compression::kZlib;
+  if (EqualsIgnoringCase(name, "AUTO")) return Compression::kAuto;
   throw InvalidArgumentError("compression_type '" + std::string(name) +
-                             "' is not one of '' (none), 'GZIP', 'ZLIB'");
+                             "' is not one of '' (none), 'GZIP', 'ZLIB', 'AUTO'");
 }
 
 RecordIoParts ParseRecordIoParts(std::string_view name) {

@@ -45,6 +45,9 @@ struct StreamOptions {
   // records in a row belong together. Empty: each record stands for itself.
   std::vector<std::string> attributes;
   TextOptions text;
+  // Whether a stream is one record, whatever is in it, as the service makes one of each object with
+  // RecordWrapperType; RecordIO only.
+  bool is_one_record = false;
   // A longer record is an error.
   uint64_t max_record_bytes = kDefaultMaxRecordBytes;
   // How many records in a row may fail their payload CRC and be dropped before that is an error.
@@ -61,7 +64,7 @@ void CheckStreamOptions(const StreamOptions& options);
 
 // Names compare without case. Each throws InvalidArgumentError that lists the names there are.
 RecordFormat ParseRecordFormat(std::string_view name);    // "RecordIO", "TFRecord", "TextLine"
-Compression ParseCompression(std::string_view name);      // "" or "NONE", "GZIP", "ZLIB"
+Compression ParseCompression(std::string_view name);      // "" or "NONE", "GZIP", "ZLIB", "AUTO"
 RecordIoParts ParseRecordIoParts(std::string_view name);  // "joined", "dmlc"
 
 // The name of `format`, spelled as above.

@@ -9,6 +9,7 @@
 #include "core/format/recordio_reader.h"
 #include "core/format/text_line_reader.h"
 #include "core/format/tfrecord_reader.h"
+#include "core/format/whole_stream_reader.h"
 
 namespace pipemode {
 namespace {
@@ -80,18 +81,49 @@ void RecordReader::ThrowTruncated(const std::string& where) {
                       "; was the writer cut off, or is the object incomplete?");
 }
 
-bool RecordReader::LooksLikeGzip() const {
-  const std::string_view start = input_.buffered();
-  return input_.position() == 0 && start.substr(0, 3) == "\x1f\x8b\x08";
+Content RecordReader::StartContent() const {
+  return input_.position() == 0 ? ContentOf(input_.buffered()) : Content::kUnknown;
 }
 
-std::unique_ptr<RecordReader> MakeRecordReader(const StreamOptions& options,
-                                               BufferedReader* input) {
+std::string RecordReader::HintFor(Content format) const {
+  const Content content = ContentOf(input_.buffered());
+  const std::string name = ContentName(content);
+  if (record_offset_ > 0) {
+    return content == Content::kGzip
+               ? "gzip data begins here: objects must be all compressed or all not"
+               : "the stream is corrupt from here on";
+  }
+  switch (content) {
+    case Content::kGzip:
+    case Content::kZlib:
+      return "the stream begins like " + name + ": pass compression_type='" +
+             (content == Content::kGzip ? "GZIP" : "ZLIB") + "'";
+    case Content::kText:
+      return "the stream begins like text: pass record_format='TextLine'";
+    case Content::kRecordIo:
+    case Content::kTfRecord:
+      if (content != format) {
+        return "the stream begins like " + name + ": pass record_format='" + name + "'";
+      }
+      break;
+    case Content::kUnknown:
+      break;
+  }
+  return std::string("is this really ") + ContentName(format) +
+         ", and is its compression announced?";
+}
+
+std::unique_ptr<RecordReader> MakeRecordReader(const StreamOptions& options, BufferedReader* input,
+                                               std::vector<std::string>* header) {
+  if (options.is_one_record) {
+    return std::make_unique<WholeStreamReader>(input, options.max_record_bytes);
+  }
   switch (options.format) {
     case RecordFormat::kTfRecord:
       return std::make_unique<TFRecordReader>(input, options.max_record_bytes);
     case RecordFormat::kTextLine:
-      return std::make_unique<TextLineReader>(input, options.max_record_bytes, options.text);
+      return std::make_unique<TextLineReader>(input, options.max_record_bytes, options.text,
+                                              header);
     case RecordFormat::kRecordIo:
       break;
   }

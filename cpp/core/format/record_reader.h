@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/format/content.h"
 #include "core/format/record_format.h"
 #include "core/io/buffered_reader.h"
 
@@ -32,7 +33,7 @@ class RecordSink {
 class RecordReader {
  public:
   // The least capacity of an input: a header and a short record fit in.
-  static constexpr size_t kMinInputBytes = 32;
+  static constexpr size_t kMinInputBytes = kContentHeadBytes;
 
   virtual ~RecordReader() = default;
   RecordReader(const RecordReader&) = delete;
@@ -86,8 +87,11 @@ class RecordReader {
   void CheckSize(uint64_t size) const;
   // Throws the error for a stream that ends inside `where`.
   [[noreturn]] static void ThrowTruncated(const std::string& where);
-  // Whether the stream begins like a gzip member, at its first record.
-  bool LooksLikeGzip() const;
+  // What the stream seems to hold, at its first record and as far as it is buffered; kUnknown
+  // later.
+  Content StartContent() const;
+  // Completes the message about bytes that are not `format`, where the current record begins.
+  std::string HintFor(Content format) const;
 
   BufferedReader& input_;
 
@@ -98,8 +102,11 @@ class RecordReader {
   bool half_read_ = false;
 };
 
-// Makes the reader for `options.format`. `input` must outlive it.
-std::unique_ptr<RecordReader> MakeRecordReader(const StreamOptions& options, BufferedReader* input);
+// Makes the reader for `options`. `input` must outlive it, and so must `header` unless it is null:
+// the lines of a repeated header as far as earlier streams of the channel have told them, where
+// this stream adds what it tells.
+std::unique_ptr<RecordReader> MakeRecordReader(const StreamOptions& options, BufferedReader* input,
+                                               std::vector<std::string>* header = nullptr);
 
 }  // namespace pipemode
 

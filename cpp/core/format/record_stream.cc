@@ -4,6 +4,7 @@
 #include <new>
 #include <utility>
 
+#include "core/format/detecting_source.h"
 #include "core/io/inflate_source.h"
 
 namespace pipemode {
@@ -12,14 +13,19 @@ namespace {
 std::unique_ptr<ByteSource> Decompressed(std::unique_ptr<ByteSource> source,
                                          Compression compression) {
   if (compression == Compression::kNone) return source;
+  if (compression == Compression::kAuto) {
+    return std::make_unique<DetectingSource>(std::move(source));
+  }
   return std::make_unique<InflateSource>(std::move(source), compression);
 }
 
 }  // namespace
 
-RecordStream::RecordStream(std::unique_ptr<ByteSource> source, const StreamOptions& options)
-    : input_(Decompressed(std::move(source), options.compression)),
-      reader_(MakeRecordReader(options, &input_)),
+RecordStream::RecordStream(std::unique_ptr<ByteSource> source, const StreamOptions& options,
+                           StreamCarry* carry, size_t buffer_bytes)
+    : carry_(carry != nullptr ? *carry : own_carry_),
+      input_(Decompressed(std::move(source), options.compression), buffer_bytes),
+      reader_(MakeRecordReader(options, &input_, &carry_.header)),
       attributes_(options.attributes),
       max_corrupted_in_a_row_(options.max_corrupted_records_to_skip) {}
 
@@ -33,7 +39,7 @@ void RecordStream::TakeBuffered(size_t max, std::vector<std::string_view>* recor
   reader_->TakeBuffered(max, records);
   if (records->size() == before) return;
   records_ += records->size() - before;
-  corrupted_in_a_row_ = 0;
+  carry_.corrupted_in_a_row = 0;
 }
 
 bool RecordStream::Next(RecordSink* sink) {
@@ -45,15 +51,15 @@ bool RecordStream::Next(RecordSink* sink) {
         break;
       }
       ++records_;
-      corrupted_in_a_row_ = 0;
+      carry_.corrupted_in_a_row = 0;
       return true;
     } catch (CorruptRecordError& error) {
-      if (corrupted_in_a_row_ >= max_corrupted_in_a_row_) {
+      if (carry_.corrupted_in_a_row >= max_corrupted_in_a_row_) {
         AddPosition(error);
         ++corrupted_records_;
         throw;
       }
-      ++corrupted_in_a_row_;
+      ++carry_.corrupted_in_a_row;
       ++corrupted_records_;
     } catch (CancelledError& error) {
       AddPosition(error);

@@ -16,11 +16,21 @@
 
 namespace pipemode {
 
+// What one stream of a channel leaves to the next one, where each file is a stream.
+struct StreamCarry {
+  std::vector<std::string> header;  // lines of a repeated header
+  uint64_t corrupted_in_a_row = 0;
+};
+
 // The records of one byte stream: decompression, framing, the rule for corrupt records, and
 // messages that say where. Not safe for use by two threads at once.
 class RecordStream {
  public:
-  RecordStream(std::unique_ptr<ByteSource> source, const StreamOptions& options);
+  // `carry` must outlive the stream; null: there is none before it and none after it.
+  // `buffer_bytes` is how much is read at a time.
+  RecordStream(std::unique_ptr<ByteSource> source, const StreamOptions& options,
+               StreamCarry* carry = nullptr,
+               size_t buffer_bytes = BufferedReader::kDefaultCapacity);
 
   // Reads the next record into `sink`. Returns false at the end of the stream, then always.
   //
@@ -42,19 +52,22 @@ class RecordStream {
   uint64_t records() const noexcept { return records_; }
   // Corrupt records passed over.
   uint64_t corrupted_records() const noexcept { return corrupted_records_; }
+  // Whether more records may come.
+  bool ended() const noexcept { return ended_; }
 
  private:
   bool Next(RecordSink* sink);
   void CheckLineIsWhole() const;
   void AddPosition(PipeError& error) const;
 
+  StreamCarry own_carry_;
+  StreamCarry& carry_;
   BufferedReader input_;
   const std::unique_ptr<RecordReader> reader_;
   const std::vector<std::string> attributes_;
   const uint64_t max_corrupted_in_a_row_;
   uint64_t records_ = 0;
   uint64_t corrupted_records_ = 0;
-  uint64_t corrupted_in_a_row_ = 0;
   bool ended_ = false;
 };
 

@@ -5,7 +5,6 @@
 
 #include "core/base/byte_order.h"
 #include "core/base/error.h"
-#include "core/format/crc32c.h"
 #include "core/format/wire_format.h"
 
 namespace pipemode {
@@ -19,12 +18,6 @@ RecordIoFlag FlagOf(uint32_t flag_and_length) {
 [[noreturn]] void ThrowBadFlag(const char* expected, RecordIoFlag flag) {
   throw DataLossError("RecordIO part flag " + std::to_string(static_cast<uint32_t>(flag)) +
                       " where " + expected + " is due; the stream is corrupt");
-}
-
-bool BeginsLikeTfRecord(std::string_view bytes) {
-  return bytes.size() >= kTfRecordHeaderBytes &&
-         LoadLittleEndian32(bytes.data() + kTfRecordLengthBytes) ==
-             MaskCrc(Crc32cOfUint64(LoadLittleEndian64(bytes.data())));
 }
 
 }  // namespace
@@ -121,17 +114,7 @@ void RecordIOReader::NextPart(RecordSink* sink, size_t offset, size_t length) {
 void RecordIOReader::CheckMagic(const char* header) const {
   const uint32_t magic = LoadLittleEndian32(header);
   if (magic == kRecordIoMagic) return;
-  std::string message = "RecordIO magic number expected; ";
-  if (LooksLikeGzip()) {
-    message += "the stream begins like gzip: pass compression_type='GZIP'";
-  } else if (record_offset() == 0 && BeginsLikeTfRecord(input_.buffered())) {
-    message += "the stream begins like TFRecord: pass record_format='TFRecord'";
-  } else if (record_offset() == 0) {
-    message += "is this channel really RecordIO, and is its compression announced?";
-  } else {
-    message += "the stream is corrupt from here on";
-  }
-  throw DataLossError(message);
+  throw DataLossError("RecordIO magic number expected; " + HintFor(Content::kRecordIo));
 }
 
 }  // namespace pipemode

@@ -7,8 +7,35 @@
 #include "core/base/error.h"
 
 namespace pipemode {
+namespace {
+
+// U+FEFF in UTF-8, as some programs begin a text with it.
+constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+
+bool HasMark(std::string_view line) {
+  return line.substr(0, kByteOrderMark.size()) == kByteOrderMark;
+}
+
+std::string_view WithoutMark(std::string_view line) {
+  if (HasMark(line)) line.remove_prefix(kByteOrderMark.size());
+  return line;
+}
+
+}  // namespace
+
+TextLineReader::TextLineReader(BufferedReader* input, uint64_t max_record_bytes,
+                               const TextOptions& options, std::vector<std::string>* header)
+    : RecordReader(input, max_record_bytes),
+      options_(options),
+      header_lines_left_(options.skip_header_lines),
+      header_(header != nullptr ? *header : own_header_) {
+  if (!options.repeated_header) return;
+  header_lines_left_ -= header_.size();
+  FindBorders();
+}
 
 bool TextLineReader::Next(RecordSink* sink) {
+  if (!start_checked_) CheckStart();
   if (header_lines_left_ > 0 && !SkipHeader()) return false;
   for (;;) {
     if (owed_ > 0) {
@@ -31,7 +58,7 @@ bool TextLineReader::Next(RecordSink* sink) {
     if (found && !is_held) return true;
     if (found) continue;
     if (held_ == 0) return false;
-    owed_ = std::exchange(held_, 0);  // a header that does not come to its end is none
+    LetGo(0);  // a header that does not come to its end is none
   }
 }
 
@@ -59,9 +86,9 @@ bool TextLineReader::SkipHeader() {
       if (!input_.Fill(length + 1)) break;
     }
     if (!complete && length == 0) return false;
-    if (LooksLikeGzip()) ThrowGzip();
     CheckSize(length);
-    header_.emplace_back(Stripped(input_.buffered().substr(0, length)));
+    const std::string_view line = Stripped(input_.buffered().substr(0, length));
+    header_.emplace_back(header_.empty() ? WithoutMark(line) : line);
     input_.Consume(length + (complete ? 1 : 0));
   }
   FindBorders();
@@ -80,18 +107,27 @@ void TextLineReader::FindBorders() {
 }
 
 bool TextLineReader::Hold(std::string_view line) {
-  if (header_[held_] != line) return false;
+  if (held_ == 0) {
+    if (header_[0] != WithoutMark(line)) return false;
+    held_has_mark_ = HasMark(line);
+  } else if (header_[held_] != line) {
+    return false;
+  }
   if (++held_ == header_.size()) held_ = 0;
   return true;
 }
 
-void TextLineReader::LetGo() {
-  const size_t border = borders_[held_ - 1];
+void TextLineReader::LetGo(size_t border) {
   owed_ = std::exchange(held_, border) - border;
+  owed_has_mark_ = std::exchange(held_has_mark_, false);
 }
 
 std::string_view TextLineReader::NextOwed() {
-  const std::string_view line = header_[next_owed_++];
+  std::string_view line = header_[next_owed_++];
+  if (std::exchange(owed_has_mark_, false)) {
+    marked_line_.assign(kByteOrderMark).append(line);
+    line = marked_line_;
+  }
   if (--owed_ == 0) next_owed_ = 0;
   return line;
 }
@@ -115,13 +151,12 @@ bool TextLineReader::NextLine(RecordSink* sink, bool* is_held) {
       if (size == 0 && length == 0) return false;
       complete = true;  // the last line, without a newline
     }
-    if (size == 0 && LooksLikeGzip()) ThrowGzip();
     // Of a line in pieces, '\r' at the end of a piece waits in the buffer for what comes next.
     const std::string_view piece = Stripped(input_.buffered().substr(0, length));
     *is_held = size == 0 && complete && !header_.empty() && Hold(piece);
     if (!*is_held) {
       if (held_ > 0) {
-        LetGo();
+        LetGo(borders_[held_ - 1]);
         *is_held = true;
         return true;
       }
@@ -144,7 +179,7 @@ bool TextLineReader::NextLine(RecordSink* sink, bool* is_held) {
 
 void TextLineReader::TakeBuffered(size_t max, std::vector<std::string_view>* records) {
   const std::string_view buffered = input_.buffered();
-  if (header_lines_left_ > 0 || LooksLikeGzip()) return;
+  if (header_lines_left_ > 0 || !start_checked_) return;
   size_t at = 0;
   while (max > 0) {
     if (owed_ > 0) {
@@ -160,7 +195,7 @@ void TextLineReader::TakeBuffered(size_t max, std::vector<std::string_view>* rec
     const std::string_view line = Stripped({begin, length});
     if (header_.empty() || !Hold(line)) {
       if (held_ > 0) {
-        LetGo();
+        LetGo(borders_[held_ - 1]);
         continue;
       }
       if (!MayTake(line.size())) break;
@@ -179,8 +214,17 @@ std::string_view TextLineReader::Stripped(std::string_view line) const {
   return line;
 }
 
-void TextLineReader::ThrowGzip() {
-  throw DataLossError("the stream begins like gzip: pass compression_type='GZIP'");
+// Any bytes make lines, so compressed text would pass for records.
+void TextLineReader::CheckStart() {
+  BeginRecord();
+  while (MayBeCompressed(input_.buffered()) && input_.buffered().size() < kContentHeadBytes &&
+         input_.Fill(input_.buffered().size() + 1)) {
+  }
+  const Content content = StartContent();
+  if (content == Content::kGzip || content == Content::kZlib) {
+    throw DataLossError(HintFor(Content::kText));
+  }
+  start_checked_ = true;
 }
 
 }  // namespace pipemode

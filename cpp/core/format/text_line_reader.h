@@ -17,10 +17,10 @@ namespace pipemode {
 // otherwise. A last line without '\n' is a record too.
 class TextLineReader final : public RecordReader {
  public:
-  TextLineReader(BufferedReader* input, uint64_t max_record_bytes, const TextOptions& options = {})
-      : RecordReader(input, max_record_bytes),
-        options_(options),
-        header_lines_left_(options.skip_header_lines) {}
+  // `header`: see MakeRecordReader. Unless it is complete, the first lines of the stream are taken
+  // for the rest of it.
+  TextLineReader(BufferedReader* input, uint64_t max_record_bytes, const TextOptions& options = {},
+                 std::vector<std::string>* header = nullptr);
 
   void TakeBuffered(size_t max, std::vector<std::string_view>* records) override;
 
@@ -34,21 +34,30 @@ class TextLineReader final : public RecordReader {
   bool NextLine(RecordSink* sink, bool* is_held);
   // If `line` is the one of the header that is due, holds it, or drops all with the last one.
   bool Hold(std::string_view line);
-  // What is held is no header, or only its end may be the beginning of one: owes the rest.
-  void LetGo();
+  // What is held is no header, or only its end, `border` lines, may be the beginning of one: owes
+  // the rest.
+  void LetGo(size_t border);
   std::string_view NextOwed();
-  [[noreturn]] static void ThrowGzip();
+  // Throws DataLossError if the stream is compressed.
+  void CheckStart();
   // Without the '\r' at its end, if that is to be dropped.
   std::string_view Stripped(std::string_view line) const;
 
   const TextOptions options_;
-  uint64_t header_lines_left_;       // to be dropped at the beginning
-  std::vector<std::string> header_;  // lines to be dropped where all of them come again
+  bool start_checked_ = false;
+  uint64_t header_lines_left_;  // to be dropped at the beginning
+  std::vector<std::string> own_header_;
+  // Lines to be dropped where all of them come again; without the byte order mark that the first
+  // one may have in any of its places.
+  std::vector<std::string>& header_;
   std::vector<size_t> borders_;
   // Lines that came as the first ones of `header_`. Their bytes are gone, but they are the same.
   size_t held_ = 0;  // may be followed by the others
   size_t owed_ = 0;  // are not, and are records that come next
   size_t next_owed_ = 0;
+  bool held_has_mark_ = false;  // the first line that is held came with a byte order mark
+  bool owed_has_mark_ = false;
+  std::string marked_line_;     // such a line, while it is owed
   std::exception_ptr failure_;  // comes behind those that are owed
 };
 

@@ -22,7 +22,7 @@ bool TFRecordReader::Next(RecordSink* sink) {
   BeginRecord();
   if (!input_.Fill(kTfRecordHeaderBytes)) {
     if (input_.buffered().empty()) return false;
-    if (LooksLikeGzip()) ThrowBadLength();
+    if (StartContent() != Content::kUnknown) ThrowBadLength();
     ThrowTruncated("a TFRecord header");
   }
   const char* header = input_.buffered().data();
@@ -81,18 +81,7 @@ void TFRecordReader::NextLong(RecordSink* sink, size_t length) {
 }
 
 void TFRecordReader::ThrowBadLength() const {
-  std::string message = "length CRC mismatch; ";
-  if (LooksLikeGzip()) {
-    message += "the stream begins like gzip: pass compression_type='GZIP'";
-  } else if (record_offset() == 0 &&
-             LoadLittleEndian32(input_.buffered().data()) == kRecordIoMagic) {
-    message += "the stream begins like RecordIO: pass record_format='RecordIO'";
-  } else if (record_offset() == 0) {
-    message += "is this channel really TFRecord, and is its compression announced?";
-  } else {
-    message += "the stream is corrupt from here on";
-  }
-  throw DataLossError(message);
+  throw DataLossError("length CRC mismatch; " + HintFor(Content::kTfRecord));
 }
 
 }  // namespace pipemode

@@ -12,7 +12,6 @@
 #include <cerrno>
 #include <utility>
 
-#include "core/base/coarse_clock.h"
 #include "core/base/error.h"
 #include "core/base/retry.h"
 #include "core/base/unique_fd.h"
@@ -72,7 +71,8 @@ FifoSource::FifoSource(ForkGuardedFd fd, const std::string& path, TimeLimit read
     : fd_(std::move(fd)),
       name_("data from '" + path + "' (limit: read_timeout)"),
       read_timeout_(read_timeout),
-      context_(context) {
+      context_(context),
+      end_check_(context, name_) {
   struct stat status;
   if (::fstat(fd_.get(), &status) != 0) throw IoError(errno, "cannot stat '" + path + "'");
   is_fifo_ = S_ISFIFO(status.st_mode);
@@ -93,7 +93,7 @@ size_t FifoSource::Available(int fd) {
 size_t FifoSource::ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) {
   const iovec parts[2] = {{dst, size}, {tail, tail_size}};
   while (!ended_) {
-    LookAround();
+    end_check_.Look();
     const ssize_t count = ReadOnce(parts, 2);
     if (count > 0) {
       writer_seen_ = true;
@@ -114,18 +114,6 @@ size_t FifoSource::ReadScattered(char* dst, size_t size, char* tail, size_t tail
     }
   }
   return 0;
-}
-
-// Bytes that never become a record, such as empty gzip members without end, would keep a call that
-// finds data at each read from ever noticing that it is to end.
-void FifoSource::LookAround() {
-  if (context_.cancel->cancelled()) throw CancelledError("cancelled while reading " + name_);
-  if (context_.observer == nullptr) return;
-  const auto now = CoarseNow();
-  if (now - looked_around_ < kWaitTick) return;
-  looked_around_ = now;
-  context_.observer->OnBlock();
-  context_.observer->OnTick();
 }
 
 // Returns and sets errno as read() from the FIFO does.

@@ -4,11 +4,9 @@
 
 #include <sys/uio.h>
 
-#include <chrono>
 #include <optional>
 #include <string>
 
-#include "core/base/coarse_clock.h"
 #include "core/base/fork_guarded_fd.h"
 #include "core/io/byte_source.h"
 #include "core/io/staging_pipe.h"
@@ -44,7 +42,6 @@ class FifoSource final : public ByteSource {
   size_t ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) override;
 
  private:
-  void LookAround();
   ssize_t ReadOnce(const iovec* parts, int count);
   void WaitReadable();
 
@@ -52,7 +49,7 @@ class FifoSource final : public ByteSource {
   const std::string name_;  // "data from '<path>' ..." for messages
   const TimeLimit read_timeout_;
   const WaitContext context_;
-  std::chrono::steady_clock::time_point looked_around_ = CoarseNow();
+  EndCheck end_check_;
   std::optional<StagingPipe> staging_;  // none before the writer has kept up with us
   bool is_fifo_ = false;
   bool is_busy_ = false;  // whether there was much to read the last time

@@ -36,6 +36,7 @@ constexpr uint8_t kReservedFlags = 0xe0;
 constexpr size_t kGzipTrailerBytes = 8;  // CRC-32 and length modulo 2^32, little-endian
 
 constexpr uint8_t kMaxZlibMethod = 0x7f;  // deflate with the largest window, 32 KiB
+constexpr uint8_t kUsualZlibMethod = 0x78;
 constexpr uint8_t kZlibDictionaryFlag = 0x20;
 constexpr size_t kZlibTrailerBytes = 4;  // Adler-32, big-endian
 
@@ -185,10 +186,7 @@ bool InflateSource::ReadHeader() {
         BeginBody();
         return true;
       case Header::Result::kBadMagic:
-        if (members_ > 0) ThrowCorrupt("garbage follows a complete member");
-        ThrowCorrupt("bad header; is this stream really " + FormatName() +
-                     "? Where the service decompresses (CompressionType: Gzip), pass no "
-                     "compression_type");
+        ThrowCorrupt(members_ > 0 ? "garbage follows a complete member" : BadStart(byte));
       case Header::Result::kBadMethod:
         ThrowCorrupt("unknown compression method");
       case Header::Result::kBadFlags:
@@ -297,6 +295,20 @@ size_t InflateSource::TrailerBytes() const {
 
 std::string InflateSource::FormatName() const {
   return compression_ == Compression::kGzip ? "gzip" : "zlib";
+}
+
+std::string InflateSource::BadStart(uint8_t first) const {
+  const inflate_state& inflate = state_->inflate;
+  const uint8_t second = inflate.avail_in > 0 ? *inflate.next_in : 0;
+  if (compression_ == Compression::kGzip && first == kUsualZlibMethod &&
+      (first * 256 + second) % 31 == 0) {
+    return "bad header; the stream begins like zlib: pass compression_type='ZLIB'";
+  }
+  if (compression_ == Compression::kZlib && first == kGzipMagic[0] && second == kGzipMagic[1]) {
+    return "bad header; the stream begins like gzip: pass compression_type='GZIP'";
+  }
+  return "bad header; is this stream really " + FormatName() +
+         "? Where the service decompresses (CompressionType: Gzip), pass no compression_type";
 }
 
 void InflateSource::ThrowCorrupt(const std::string& what) {

@@ -11,7 +11,12 @@
 
 namespace pipemode {
 
-enum class Compression { kNone, kGzip, kZlib };
+enum class Compression {
+  kNone,
+  kGzip,
+  kZlib,
+  kAuto,  // kGzip if the stream begins like it, else kNone
+};
 
 // The decompressed bytes of a stream of gzip members (RFC 1952) or zlib streams (RFC 1950), one
 // after the other, any of which may be empty; no bytes at all are an empty stream. Memory is
@@ -45,6 +50,8 @@ class InflateSource final : public ByteSource {
   void PutBackLookAhead();
   size_t TrailerBytes() const;
   std::string FormatName() const;
+  // What to say of a stream that does not begin as announced, but with `first`.
+  std::string BadStart(uint8_t first) const;
   [[noreturn]] void ThrowCorrupt(const std::string& what);
 
   const std::unique_ptr<ByteSource> compressed_;

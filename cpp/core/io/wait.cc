@@ -87,6 +87,16 @@ void Wait::ReportIfLong(Clock::time_point now) {
   }
 }
 
+void EndCheck::Look() {
+  if (context_.cancel->cancelled()) throw CancelledError("cancelled while reading " + what_);
+  if (context_.observer == nullptr) return;
+  const auto now = CoarseNow();
+  if (now - looked_ < kWaitTick) return;
+  looked_ = now;
+  context_.observer->OnBlock();
+  context_.observer->OnTick();
+}
+
 std::string FormatSeconds(TimeLimit limit) {
   char text[32];
   std::snprintf(text, sizeof(text), "%.6g s", limit.count());

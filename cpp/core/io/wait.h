@@ -10,6 +10,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/base/coarse_clock.h"
 #include "core/io/cancel_token.h"
 
 namespace pipemode {
@@ -77,6 +78,23 @@ class Wait {
   const Clock::time_point deadline_;
   Clock::time_point next_report_;
   bool announced_ = false;
+};
+
+// For what reads without ever having to wait: bytes that never become a record would keep a call
+// from noticing that it is to end. Not safe for use by two threads at once.
+class EndCheck {
+ public:
+  // `what` completes "cancelled while reading ..."; it must outlive the object.
+  EndCheck(const WaitContext& context, const std::string& what) : context_(context), what_(what) {}
+
+  // To be called before each read. Throws CancelledError when the token is cancelled and, every
+  // kWaitTick, what the observer throws.
+  void Look();
+
+ private:
+  const WaitContext context_;
+  const std::string& what_;
+  std::chrono::steady_clock::time_point looked_ = CoarseNow();
 };
 
 // "1800 s", "0.5 s": a time limit as messages show it.

@@ -341,7 +341,7 @@ TEST_P(RecordReaderTest, MaxRecordBytesIsTheLongestRecord) {
 
 TEST_P(RecordReaderTest, GzipIsRecognised) {
   for (const size_t size : {3, 10, 12, 100}) {
-    std::string bytes(size, '\x55');
+    std::string bytes(size, '\x15');
     bytes.replace(0, 3, "\x1f\x8b\x08");
     const ReadOutcome outcome = ReadRecords(MakeSource(bytes), GetParam().options());
     EXPECT_EQ(outcome.records, Records{});

@@ -174,8 +174,9 @@ TEST(RecordIOTest, HintsAtTheLikelyCauseOfABadStart) {
   EXPECT_THAT(Read(Encode(tf_record, {"some", "records"}).bytes).error,
               AllOf(HasSubstr("magic number expected"), HasSubstr("record_format='TFRecord'")));
   EXPECT_THAT(Read(Encode(tf_record, {""}).bytes).error, HasSubstr("record_format='TFRecord'"));
-  EXPECT_THAT(Read("plain text").error, HasSubstr("is this channel really RecordIO"));
-  EXPECT_THAT(Read("short").error, HasSubstr("is this channel really RecordIO"));
+  EXPECT_THAT(Read("plain text").error,
+              HasSubstr("begins like text: pass record_format='TextLine'"));
+  EXPECT_THAT(Read("short").error, HasSubstr("begins like text"));
 }
 
 TEST(RecordIOTest, ALengthBeyondTheStreamAllocatesWhatArrives) {

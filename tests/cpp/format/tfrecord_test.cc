@@ -144,20 +144,30 @@ TEST(TFRecordTest, HintsAtTheLikelyCauseOfABadStart) {
   const FormatCase record_io = AllFormats()[1];
   EXPECT_THAT(Read(Encode(record_io, records).bytes).error,
               AllOf(HasSubstr("length CRC mismatch"), HasSubstr("record_format='RecordIO'")));
-  EXPECT_THAT(Read("plain text that is long enough").error,
-              AllOf(HasSubstr("length CRC mismatch"), HasSubstr("is this channel really TFRecord"),
+  for (const std::string& text : {"plain text that is long enough", "short"}) {
+    EXPECT_THAT(Read(text).error,
+                AllOf(HasSubstr("length CRC mismatch"), HasSubstr("record_format='TextLine'")));
+  }
+  EXPECT_THAT(Read(std::string(30, '\x01')).error,
+              AllOf(HasSubstr("length CRC mismatch"), HasSubstr("is this really TFRecord"),
                     HasSubstr("compression")));
 }
 
 TEST(TFRecordTest, HintsOnlyAtTheStart) {
   const std::string good = Encode(TfRecord(), {"good"}).bytes;
   const FormatCase record_io = AllFormats()[1];
-  for (const std::string& garbage : {std::string("\x1f\x8b\x08 looks like gzip"),
-                                     Encode(record_io, {"RecordIO inside"}).bytes}) {
+  for (const std::string& garbage :
+       {std::string("text behind a record"), Encode(record_io, {"RecordIO inside"}).bytes}) {
     EXPECT_THAT(Read(good + garbage).error,
                 AllOf(HasSubstr("length CRC mismatch"), HasSubstr("corrupt from here on"),
                       Not(HasSubstr("pass "))));
   }
+}
+
+TEST(TFRecordTest, SaysWhereGzipBeginsBehindPlainRecords) {
+  const std::string good = Encode(TfRecord(), {"good"}).bytes;
+  EXPECT_THAT(Read(good + Gzip(good)).error,
+              AllOf(HasSubstr("length CRC mismatch"), HasSubstr("gzip data begins here")));
 }
 
 TEST(TFRecordTest, ALengthThatIsWrongIsFinal) {

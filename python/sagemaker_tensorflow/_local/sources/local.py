@@ -7,7 +7,7 @@ import contextlib
 import glob
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sagemaker_tensorflow._local.sources.objects import DataObject, SourceError
@@ -32,16 +32,23 @@ def list_files(uri: str) -> list[DataObject]:
     """
     path = local_path(uri)
     if path.is_dir():
-        files = list(_walk(path, path))
-    elif path.exists():
+        return _listed(path, list_folder(path))
+    if path.exists():
         files = [stat_file(path, path.name)]
     elif glob.has_magic(str(path)):
         files = _glob(path)
     else:
         raise SourceError(f"'{path}' does not exist{_hint(path)}")
-    if not files:
-        raise SourceError(f"there are no files in '{path}'")
-    return sorted(files, key=lambda file: os.fsencode(file.name))
+    return _listed(path, _sorted(files))
+
+
+def list_folder(folder: Path) -> list[DataObject]:
+    """Returns all files below the absolute path ``folder``, maybe none, in that order.
+
+    Raises:
+        SourceError: If a folder cannot be read, or something is no regular file.
+    """
+    return _sorted(_walk(str(folder), ""))
 
 
 def stat_file(path: Path, name: str) -> DataObject:
@@ -51,12 +58,9 @@ def stat_file(path: Path, name: str) -> DataObject:
         SourceError: If it is missing, unreadable or no regular file.
     """
     try:
-        status = path.stat()
+        return _regular(str(path), path.stat(), name)
     except OSError as error:
         raise SourceError(f"'{path}': {error.strerror}") from None
-    if not stat.S_ISREG(status.st_mode):
-        raise SourceError(f"'{path}' is no regular file")
-    return DataObject(str(path), status.st_size, _version(status), name)
 
 
 @contextlib.contextmanager
@@ -147,22 +151,43 @@ def _version(status: os.stat_result) -> str:
     return f"{status.st_dev} {status.st_ino} {status.st_size} {status.st_mtime_ns}"
 
 
+def _regular(path: str, status: os.stat_result, name: str) -> DataObject:
+    if not stat.S_ISREG(status.st_mode):
+        raise SourceError(f"'{path}' is no regular file")
+    return DataObject(path, status.st_size, _version(status), name)
+
+
+def _listed(path: Path, files: list[DataObject]) -> list[DataObject]:
+    if not files:
+        raise SourceError(f"there are no files in '{path}'")
+    return files
+
+
+def _sorted(files: Iterable[DataObject]) -> list[DataObject]:
+    return sorted(files, key=lambda file: os.fsencode(file.name))
+
+
 def _walk(
-    folder: Path, base: Path, above: frozenset[tuple[int, int]] = frozenset()
+    folder: str, name: str, above: frozenset[tuple[int, int]] = frozenset()
 ) -> Iterator[DataObject]:
+    """Yields the files below ``folder``, whose names begin with ``name``."""
     try:
-        status = folder.stat()
-        paths = list(folder.iterdir())
+        status = Path(folder).stat()
+        with os.scandir(folder) as scan:
+            entries = list(scan)
     except OSError as error:
         raise SourceError(f"'{folder}': {error.strerror}") from None
     identity = (status.st_dev, status.st_ino)
     if identity in above:
         raise SourceError(f"'{folder}' is a symbolic link to a folder that holds it")
-    for path in paths:
-        if path.is_dir():
-            yield from _walk(path, base, above | {identity})
-        else:
-            yield _stat_below(path, base)
+    for entry in entries:
+        try:
+            if entry.is_dir():
+                yield from _walk(entry.path, f"{name}{entry.name}/", above | {identity})
+            else:
+                yield _regular(entry.path, entry.stat(), name + entry.name)
+        except OSError as error:
+            raise SourceError(f"'{entry.path}': {error.strerror}") from None
 
 
 def _glob(pattern: Path) -> list[DataObject]:
@@ -171,13 +196,10 @@ def _glob(pattern: Path) -> list[DataObject]:
     files: dict[str, DataObject] = {}
     for match in glob.iglob(str(pattern), recursive=True):  # noqa: PTH207 - a shell's rules
         path = Path(match)
-        found = _walk(path, base) if path.is_dir() else [_stat_below(path, base)]
+        name = str(path.relative_to(base))
+        found = _walk(match, f"{name}/") if path.is_dir() else [stat_file(path, name)]
         files.update((file.uri, file) for file in found)
     return list(files.values())
-
-
-def _stat_below(path: Path, base: Path) -> DataObject:
-    return stat_file(path, str(path.relative_to(base)))
 
 
 def _hint(path: Path) -> str:
