@@ -350,7 +350,8 @@ closes.
 Args:
     path: A FIFO or a regular file.
     record_format: ``'RecordIO'``, ``'TFRecord'`` or ``'TextLine'``, in any case.
-    compression_type: ``'GZIP'`` or ``'ZLIB'``, in any case; ``None`` or ``''`` for none.
+    compression_type: ``'GZIP'`` or ``'ZLIB'``, in any case; ``None`` or ``''`` for none; ``'AUTO'``
+        for gzip if the stream begins like it.
     recordio_parts: How the parts of a RecordIO record in several parts are put together:
         ``'joined'`` as they are, ``'dmlc'`` with the magic number between them, which dmlc-core
         drops there.

@@ -91,8 +91,12 @@ def _kept(
 
 def _patterns(chosen: str | Sequence[str]) -> list[str]:
     """Returns globs; a name that begins with a dot, and has no wildcard, is a suffix."""
-    patterns = [chosen] if isinstance(chosen, str) else list(chosen)
-    if not patterns or not all(isinstance(each, str) for each in patterns):
+    patterns = [chosen] if isinstance(chosen, str) else chosen
+    if (
+        not isinstance(patterns, Sequence)
+        or not patterns
+        or not all(isinstance(each, str) for each in patterns)
+    ):
         raise TypeError(
             "files must be a glob, a sequence of globs or suffixes, or a function of a name, not "
             f"{chosen!r}"

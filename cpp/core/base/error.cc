@@ -75,6 +75,8 @@ DataLossError::DataLossError(std::string message)
 
 CorruptRecordError::CorruptRecordError(std::string message) : DataLossError(std::move(message)) {}
 
+FileChangedError::FileChangedError(std::string message) : DataLossError(std::move(message)) {}
+
 CancelledError::CancelledError(std::string message)
     : PipeError(ErrorCode::kCancelled, std::move(message)) {}
 

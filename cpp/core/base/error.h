@@ -59,6 +59,12 @@ class CorruptRecordError final : public DataLossError {
   explicit CorruptRecordError(std::string message);
 };
 
+// A file is not what it was when it was listed.
+class FileChangedError final : public DataLossError {
+ public:
+  explicit FileChangedError(std::string message);
+};
+
 // The caller, or a signal, asked the call to stop. The same call may be made again.
 class CancelledError final : public PipeError {
  public:

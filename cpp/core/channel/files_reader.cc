@@ -2,15 +2,26 @@
 #include "core/channel/files_reader.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "core/io/file_source.h"
+#include "core/io/prefetch_source.h"
 
 namespace pipemode {
 namespace {
 
 // A buffer for a small file need not be larger than the file, but what it inflates to may be.
 constexpr size_t kMinBufferBytes = size_t{64} << 10;
+// How much of each file that comes next may lie ready.
+constexpr size_t kAheadBytes = size_t{8} << 20;
+// More than that, files that are inflated side by side would cost more memory than they save time.
+constexpr unsigned kMaxInflating = 8;
+
+StreamOptions WithoutCompression(StreamOptions options) {
+  options.compression = Compression::kNone;
+  return options;
+}
 
 }  // namespace
 
@@ -19,7 +30,8 @@ FilesReader::FilesReader(const std::string& channel, std::shared_ptr<const FileL
                          uint64_t first_file, std::function<void()> before_next_file)
     : channel_(channel),
       list_(std::move(files)),
-      options_(options),
+      compression_(options.compression),
+      options_(WithoutCompression(options)),
       context_(context),
       before_next_file_(std::move(before_next_file)),
       first_file_(first_file),
@@ -28,7 +40,7 @@ FilesReader::FilesReader(const std::string& channel, std::shared_ptr<const FileL
 
 void FilesReader::Close() noexcept {
   CloseFile();
-  next_source_.reset();
+  ahead_.clear();
   next_file_ = list_->files.size();
 }
 
@@ -58,7 +70,7 @@ bool FilesReader::OpenNext() {
   // One that cannot be opened is an error once; the call after that goes on with the next file.
   file_ = std::exchange(next_file_, next_file_ + list_->stride);
   stream_ = Open(file_);
-  FetchNext();
+  OpenAhead();
   return true;
 }
 
@@ -87,26 +99,52 @@ std::unique_ptr<RecordStream> FilesReader::Open(uint64_t file) {
   const uint64_t size = list_->files[file].size;
   const size_t buffer_bytes =
       std::clamp<uint64_t>(size, kMinBufferBytes, BufferedReader::kDefaultCapacity);
-  return std::make_unique<RecordStream>(OpenSource(file), options_, &carry_, buffer_bytes);
+  std::unique_ptr<ByteSource> source;
+  if (file == file_ && !ahead_.empty()) {
+    source = std::move(ahead_.front());
+    ahead_.pop_front();
+  } else {
+    try {
+      source = OpenSource(file, context_);
+    } catch (PipeError& error) {
+      Describe(error, file, /*records=*/0);
+      throw;
+    }
+  }
+  return std::make_unique<RecordStream>(std::move(source), options_, &carry_, buffer_bytes);
 }
 
-std::unique_ptr<ByteSource> FilesReader::OpenSource(uint64_t file) {
-  if (next_source_ != nullptr) return std::move(next_source_);
-  try {
-    return std::make_unique<FileSource>(list_->files[file].path, list_->files[file].size, context_);
-  } catch (PipeError& error) {
-    Describe(error, file, /*records=*/1);
-    throw;
+std::unique_ptr<ByteSource> FilesReader::OpenSource(uint64_t file, const WaitContext& context) {
+  const FileList::File& listed = list_->files[file];
+  return Decompressed(std::make_unique<FileSource>(listed.path, listed.size, context), compression_,
+                      &found_gzip_);
+}
+
+void FilesReader::OpenAhead() noexcept {
+  const uint64_t parallel = ParallelReads();
+  const size_t wanted = std::max<uint64_t>(parallel, 2) - 1;
+  while (ahead_.size() < wanted) {
+    const uint64_t file = next_file_ + ahead_.size() * list_->stride;
+    if (file >= list_->files.size()) return;
+    try {
+      if (parallel == 1) {
+        ahead_.push_back(OpenSource(file, context_));
+      } else {
+        ahead_.push_back(std::make_unique<PrefetchSource>(
+            [this, file](const WaitContext& context) { return OpenSource(file, context); },
+            kAheadBytes, context_));
+      }
+    } catch (...) {
+      return;  // it is opened again when it is due, and then that is an error
+    }
   }
 }
 
-void FilesReader::FetchNext() noexcept {
-  if (next_file_ >= list_->files.size()) return;
-  try {
-    next_source_ = OpenSource(next_file_);
-  } catch (...) {
-    // It is opened again when it is due, and then that is an error.
-  }
+uint64_t FilesReader::ParallelReads() const noexcept {
+  if (list_->parallel_reads > 0) return list_->parallel_reads;
+  const bool inflates = compression_ == Compression::kGzip || compression_ == Compression::kZlib ||
+                        found_gzip_.load(std::memory_order_relaxed);
+  return inflates ? std::clamp(std::thread::hardware_concurrency(), 1U, kMaxInflating) : 1;
 }
 
 void FilesReader::CloseFile() noexcept {
@@ -116,7 +154,10 @@ void FilesReader::CloseFile() noexcept {
 
 void FilesReader::Describe(PipeError& error, uint64_t file, uint64_t records) const {
   error.AddContext("channel '" + channel_ + "' file '" + list_->files[file].path + "'");
-  if (records > 0 || list_->files.size() == 1 || error.code() != ErrorCode::kDataLoss) return;
+  if (records > 0 || list_->files.size() == 1 || error.code() != ErrorCode::kDataLoss ||
+      dynamic_cast<const FileChangedError*>(&error) != nullptr) {
+    return;
+  }
   error.AddAdvice(
       "if this file is not data of the channel, choose the files that are with files=, "
       "for example files='*.tfrecord'");

@@ -2,8 +2,10 @@
 #ifndef PIPEMODE_CORE_CHANNEL_FILES_READER_H_
 #define PIPEMODE_CORE_CHANNEL_FILES_READER_H_
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -38,6 +40,10 @@ struct FileList {
 // names the file, and counts records and bytes in it; after one that ends a file, the next call
 // goes on with the next file. What goes on from file to file is a repeated header, which the first
 // lines of the epoch tell, and the count of corrupt records in a row.
+//
+// The next file is opened while one is read, so that the system fetches it. Where more than one are
+// to be read at once, a PrefetchSource for each of those that come next reads and decompresses it;
+// records are taken out of them here, in the order of the files.
 class FilesReader final : public EpochReader {
  public:
   // `channel` is the name that messages show. Begins with the file number `first_file`, which is at
@@ -66,24 +72,28 @@ class FilesReader final : public EpochReader {
   bool OpenNext();
   void LearnHeader();
   std::unique_ptr<RecordStream> Open(uint64_t file);
-  std::unique_ptr<ByteSource> OpenSource(uint64_t file);
-  void FetchNext() noexcept;
+  std::unique_ptr<ByteSource> OpenSource(uint64_t file, const WaitContext& context);
+  // Opens files that come next, as many as may be open at once.
+  void OpenAhead() noexcept;
+  uint64_t ParallelReads() const noexcept;
   void CloseFile() noexcept;
   // Says where `error` was, and what else may help.
   void Describe(PipeError& error, uint64_t file, uint64_t records) const;
 
   const std::string channel_;
   const std::shared_ptr<const FileList> list_;
-  const StreamOptions options_;
+  const Compression compression_;
+  const StreamOptions options_;  // of what is decompressed
   const WaitContext context_;
   const std::function<void()> before_next_file_;
   StreamCarry carry_;
   const uint64_t first_file_;
   uint64_t next_file_;
-  uint64_t file_;  // that `stream_` reads, or that was read last
+  uint64_t file_;                        // that `stream_` reads, or that was read last
+  std::atomic<bool> found_gzip_{false};  // set by any source
   std::unique_ptr<RecordStream> stream_;
-  std::unique_ptr<ByteSource> next_source_;  // of the file after it, so that the disk is at work
-  uint64_t corrupted_before_ = 0;            // in files that are closed
+  std::deque<std::unique_ptr<ByteSource>> ahead_;  // of the files from `next_file_` on
+  uint64_t corrupted_before_ = 0;                  // in files that are closed
   bool has_begun_ = false;
   bool has_learned_header_ = false;
 };

@@ -74,6 +74,7 @@ void DetectingSource::Decide() {
   }
   decided_ = true;
   if (ContentOf(head_) != Content::kGzip) return;
+  if (found_gzip_ != nullptr) found_gzip_->store(true, std::memory_order_relaxed);
   source_ = std::make_unique<InflateSource>(
       std::make_unique<HeadSource>(std::exchange(head_, {}), std::exchange(error_, nullptr),
                                    std::move(source_)),

@@ -2,6 +2,7 @@
 #ifndef PIPEMODE_CORE_FORMAT_DETECTING_SOURCE_H_
 #define PIPEMODE_CORE_FORMAT_DETECTING_SOURCE_H_
 
+#include <atomic>
 #include <cstddef>
 #include <exception>
 #include <memory>
@@ -18,7 +19,10 @@ namespace pipemode {
 // held up. zlib is not recognised: text may begin like it.
 class DetectingSource final : public ByteSource {
  public:
-  explicit DetectingSource(std::unique_ptr<ByteSource> source) : source_(std::move(source)) {}
+  // Sets `found_gzip`, which must outlive the source, if there is one and the stream begins so.
+  explicit DetectingSource(std::unique_ptr<ByteSource> source,
+                           std::atomic<bool>* found_gzip = nullptr)
+      : source_(std::move(source)), found_gzip_(found_gzip) {}
 
   size_t Read(char* dst, size_t size) override { return ReadScattered(dst, size, nullptr, 0); }
   size_t ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) override;
@@ -29,7 +33,8 @@ class DetectingSource final : public ByteSource {
   void Decide();
 
   std::unique_ptr<ByteSource> source_;  // of the decompressed bytes, once that is known
-  std::string head_;                    // read, and not handed on yet
+  std::atomic<bool>* const found_gzip_;
+  std::string head_;  // read, and not handed on yet
   size_t head_taken_ = 0;
   std::exception_ptr error_;  // came behind the head
   bool decided_ = false;

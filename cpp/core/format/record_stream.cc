@@ -8,18 +8,15 @@
 #include "core/io/inflate_source.h"
 
 namespace pipemode {
-namespace {
 
 std::unique_ptr<ByteSource> Decompressed(std::unique_ptr<ByteSource> source,
-                                         Compression compression) {
+                                         Compression compression, std::atomic<bool>* found_gzip) {
   if (compression == Compression::kNone) return source;
   if (compression == Compression::kAuto) {
-    return std::make_unique<DetectingSource>(std::move(source));
+    return std::make_unique<DetectingSource>(std::move(source), found_gzip);
   }
   return std::make_unique<InflateSource>(std::move(source), compression);
 }
-
-}  // namespace
 
 RecordStream::RecordStream(std::unique_ptr<ByteSource> source, const StreamOptions& options,
                            StreamCarry* carry, size_t buffer_bytes)

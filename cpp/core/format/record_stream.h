@@ -2,6 +2,7 @@
 #ifndef PIPEMODE_CORE_FORMAT_RECORD_STREAM_H_
 #define PIPEMODE_CORE_FORMAT_RECORD_STREAM_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -21,6 +22,12 @@ struct StreamCarry {
   std::vector<std::string> header;  // lines of a repeated header
   uint64_t corrupted_in_a_row = 0;
 };
+
+// The bytes of `source` without its `compression`. Sets `found_gzip`, which must outlive the
+// result, where kAuto finds gzip; it may be null.
+std::unique_ptr<ByteSource> Decompressed(std::unique_ptr<ByteSource> source,
+                                         Compression compression,
+                                         std::atomic<bool>* found_gzip = nullptr);
 
 // The records of one byte stream: decompression, framing, the rule for corrupt records, and
 // messages that say where. Not safe for use by two threads at once.

@@ -66,8 +66,8 @@ size_t FileSource::ReadSome(char* dst, size_t size, char* tail, size_t tail_size
   if (count < 0) throw IoError(errno, "cannot read the file at byte " + std::to_string(position_));
   if (count == 0) {
     CheckSize();
-    throw DataLossError("the file ends at byte " + std::to_string(position_) + " of " +
-                        std::to_string(size_));
+    throw FileChangedError("the file ends at byte " + std::to_string(position_) + " of " +
+                           std::to_string(size_));
   }
   position_ += static_cast<uint64_t>(count);
   return static_cast<size_t>(count);
@@ -78,8 +78,9 @@ void FileSource::CheckSize() {
   if (::fstat(fd_.get(), &status) != 0) throw IoError(errno, "cannot stat the file");
   if (!S_ISREG(status.st_mode)) throw FailedPreconditionError("this is not a regular file");
   if (static_cast<uint64_t>(status.st_size) == size_) return;
-  throw DataLossError("the file has " + std::to_string(status.st_size) + " bytes now, and had " +
-                      std::to_string(size_) + " when it was listed; is something writing to it?");
+  throw FileChangedError("the file has " + std::to_string(status.st_size) + " bytes now, and had " +
+                         std::to_string(size_) +
+                         " when it was listed; is something writing to it?");
 }
 
 }  // namespace pipemode

@@ -13,11 +13,12 @@
 namespace pipemode {
 
 // The bytes of one regular file whose size was known before: one that is shorter or longer now, or
-// becomes so while it is read, is DataLossError, and its end is never taken for that of the data.
+// becomes so while it is read, is FileChangedError, and its end is never taken for that of the
+// data.
 class FileSource final : public ByteSource {
  public:
   // Opens the file and tells the system that it will be read from front to back, so that the disk
-  // is at work before the first Read. Throws DataLossError if it has not `size` bytes,
+  // is at work before the first Read. Throws FileChangedError if it has not `size` bytes,
   // FailedPreconditionError if it is not a regular file, IoError if it cannot be opened. Messages
   // do not name the file: whoever has more than one does.
   FileSource(const std::string& path, uint64_t size, const WaitContext& context);

@@ -64,7 +64,12 @@ class Contender:
     @property
     def reads_fifo(self) -> bool:
         """Whether it needs a writer."""
-        return self.source not in ("file", "memory")
+        return self.source not in ("file", "channel", "memory")
+
+    @property
+    def input_mode(self) -> str:
+        """The input mode of its channels."""
+        return "File" if self.source == "channel" else "Pipe"
 
     def channel_names(self) -> list[str]:
         """Returns the names of the channels that it reads."""
@@ -164,6 +169,31 @@ _TEXTLINE = ThroughputCase(
     Workload("textline-100b", "TextLine", "letters", 100),
     1024,
     _with_file("TextLineDataset"),
+)
+
+
+def _files(
+    name: str, title: str, record_bytes: int, batch_size: int, small_files: int = 0
+) -> ThroughputCase:
+    return ThroughputCase(
+        f"files-{name}",
+        f"A channel in File mode: TFRecord of {title}",
+        Workload(f"files-{name}", "TFRecord", "bytes", record_bytes, small_files=small_files),
+        batch_size,
+        (
+            Contender("batch", "channel_dataset.batch", "channel", "batch", reference="file-batch"),
+            Contender("record", "channel_dataset", "channel", reference="file-record"),
+            Contender("file-batch", "TFRecordDataset(files).batch", "file", "batch"),
+            Contender("file-record", "TFRecordDataset(files)", "file"),
+        ),
+    )
+
+
+_FILES = (
+    _files("100b", "100 B", 100, 1024),
+    _files("1kb", "1 KB", 1_000, 1024),
+    _files("100kb", "100 KB", 100_000, 64),
+    _files("small", "1 KB in 2,000 files of 100 KB", 1_000, 1024, small_files=2_000),
 )
 
 _GZIP = ThroughputCase(
@@ -300,6 +330,7 @@ CASES: tuple[Case, ...] = (
     _RECORDIO,
     _TEXTLINE,
     _GZIP,
+    *_FILES,
     _PARSE,
     _CHANNELS,
     LatencyCase("rollover", "From the FIFO's creation to its first record"),

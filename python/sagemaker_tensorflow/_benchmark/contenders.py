@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from sagemaker_tensorflow import PipeModeDataset, parse_example
+from sagemaker_tensorflow import PipeModeDataset, channel_dataset, parse_example
 from sagemaker_tensorflow._benchmark import raw_readers
 from sagemaker_tensorflow._benchmark.cases import Contender
 from sagemaker_tensorflow._benchmark.stopwatch import Cost, cost
@@ -115,10 +115,26 @@ def _interleave(task: Task, _epoch: int, _blocks: int) -> list[tf.data.Dataset]:
 
 
 def _file(task: Task, _epoch: int, blocks: int) -> list[tf.data.Dataset]:
-    files, rest = divmod(blocks, task.stream.blocks_in_file)
-    paths = [task.stream.file_path] * files + [task.stream.block_path] * rest
+    paths = task.stream.paths(blocks)
     make = {"TFRecord": tf.data.TFRecordDataset, "TextLine": tf.data.TextLineDataset}
     dataset = make[task.workload.record_format](paths, task.workload.compression_type)
+    return [PIPELINES[task.contender.pipeline](dataset, task)]
+
+
+def _channel(task: Task, epoch: int, blocks: int) -> list[tf.data.Dataset]:
+    """A channel in File mode that has the same files."""
+    (channel,) = task.contender.channel_names()
+    folder = Path(task.workplace.pipe_dir, channel, str(epoch))
+    folder.mkdir(parents=True)
+    for number, path in enumerate(task.stream.paths(blocks)):
+        (folder / f"{number:07}").symlink_to(path)
+    dataset = channel_dataset(
+        channel,
+        task.workload.record_format,
+        files=f"{epoch}/*",
+        pipe_dir=task.workplace.pipe_dir,
+        config_dir=task.workplace.config_dir,
+    )
     return [PIPELINES[task.contender.pipeline](dataset, task)]
 
 
@@ -143,6 +159,7 @@ SOURCES: dict[str, Callable[[Task, int, int], list[tf.data.Dataset]]] = {
     "interleave": _interleave,
     "iterators": _iterators,
     "file": _file,
+    "channel": _channel,
     "memory": _memory,
     "generator": _generator,
 }

@@ -106,6 +106,21 @@ GOALS = (
         _ratio(f"{title} batched / bare pipe", f"tfrecord-{name}", "batch", "pipe", 0.8)
         for name, title in (("10kb", "10 KB"), ("100kb", "100 KB"), ("1mb", "1 MB"))
     ),
+    *(
+        _ratio(
+            f"files, {title} batched / TFRecordDataset(files)",
+            f"files-{name}",
+            "batch",
+            "file-batch",
+            bound,
+        )
+        for name, title, bound in (
+            ("100b", "100 B", 8),
+            ("1kb", "1 KB", 3),
+            ("100kb", "100 KB", 1.5),
+            ("small", "2,000 of 100 KB", 3),
+        )
+    ),
     _ratio("gzip batched / TFRecordDataset(file)", "gzip", "batch", "file-batch", 1.7),
     _ratio("gzip batched / igzip -dc", "gzip", "batch", "igzip", 0.85),
     _ratio("parse_example / the same on a file", "parse", "batch", "file-batch", 2),

@@ -37,7 +37,7 @@ def _watch(case: ThroughputCase, gigabytes: float) -> MemoryCurve:
     with contextlib.ExitStack() as stack:
         place = stack.enter_context(workplace.make())
         stream = remote.run(workloads.write, case.workload, place.data_dir)
-        place.declare(contender.channel_names())
+        place.declare(dict.fromkeys(contender.channel_names(), "Pipe"))
         writer = stack.enter_context(Remote(BlockWriter, place.pipe_dir, stream.block_path))
         reader = stack.enter_context(Remote(throughput.make_reader, contender, case, stream, place))
 

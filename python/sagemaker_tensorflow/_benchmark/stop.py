@@ -34,7 +34,7 @@ def measure(case: LatencyCase, settings: Settings, on_step: OnStep) -> LatencyRe
     for name, (label, prefetch, way) in WAYS.items():
         with contextlib.ExitStack() as stack:
             place = stack.enter_context(workplace.make())
-            place.declare([name])
+            place.declare({name: "Pipe"})
             reader = stack.enter_context(Remote(_make_reader, name, place, prefetch))
             writer = stack.enter_context(Remote(RecordWriter, place.pipe_dir, name))
             seconds = way(reader, writer, settings.stops, functools.partial(on_step, label))

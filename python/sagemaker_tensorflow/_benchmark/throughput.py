@@ -44,7 +44,13 @@ def measure(
         for contender in contenders(case):
             reader = stack.enter_context(Remote(make_reader, contender, case, stream, place))
             competitors.append(_Competitor(contender, reader, writer, stream))
-        place.declare(name for c in competitors for name in c.contender.channel_names())
+        place.declare(
+            {
+                name: c.contender.input_mode
+                for c in competitors
+                for name in c.contender.channel_names()
+            }
+        )
         for competitor in competitors:
             on_step(f"{competitor.contender.label}, warming up")
             competitor.warm_up(settings.seconds)

@@ -17,6 +17,7 @@ _BLOCK_BYTES = 1 << 20
 _COMPRESSED_BLOCK_BYTES = 4 << 20
 # Larger than a processor's caches: what a job reads from files has never been there before.
 _FILE_BYTES = 64 << 20
+_SMALL_FILE_BYTES = 100_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Workload:
             features.
         record_bytes: Length of a record without its frame; ``None`` for Examples.
         compression_type: ``'GZIP'``, each block a member of its own, or ``None``.
+        small_files: If positive, a block has 100 KB, and there are so many files of one block each.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Workload:
     content: Literal["bytes", "letters"] | Features
     record_bytes: int | None = None
     compression_type: str | None = None
+    small_files: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Stream:
 
     Attributes:
         block_path: The block.
-        file_path: A file that holds the block many times.
+        file_paths: Files that hold the block many times, or once.
         blocks_in_file: How many times.
         block_records: Number of records in a block.
         block_bytes: Bytes of a block, with frames, before compression.
@@ -74,17 +77,25 @@ class Stream:
     """
 
     block_path: str
-    file_path: str
+    file_paths: list[str]
     blocks_in_file: int
     block_records: int
     block_bytes: int
     compression_ratio: float
+
+    def paths(self, blocks: int) -> list[str]:
+        """Returns files that hold so many blocks, one after the other."""
+        files, rest = divmod(blocks, self.blocks_in_file)
+        turns, more = divmod(files, len(self.file_paths))
+        return self.file_paths * turns + self.file_paths[:more] + [self.block_path] * rest
 
 
 def write(workload: Workload, folder: str) -> Stream:
     """Writes ``workload`` into ``folder``; equal workloads make equal bytes."""
     encoder = StreamEncoder(workload.record_format)
     limit = _COMPRESSED_BLOCK_BYTES if workload.compression_type else _BLOCK_BYTES
+    if workload.small_files:
+        limit = _SMALL_FILE_BYTES
     source = random.Random(0)
     block = bytearray()
     records = 0
@@ -95,15 +106,24 @@ def write(workload: Workload, folder: str) -> Stream:
         block += frame
         records += 1
     stored = _compressed(bytes(block)) if workload.compression_type else bytes(block)
-    copies = _FILE_BYTES // len(block)
+    copies = 1 if workload.small_files else _FILE_BYTES // len(block)
     block_path = Path(folder, f"{workload.name}.block")
-    file_path = Path(folder, f"{workload.name}.data")
+    file_paths = [
+        Path(folder, f"{workload.name}.{number:05}.data")
+        for number in range(workload.small_files or 1)
+    ]
     block_path.write_bytes(stored)
-    with file_path.open("wb") as file:
-        for _ in range(copies):
-            file.write(stored)
+    for path in file_paths:
+        with path.open("wb") as file:
+            for _ in range(copies):
+                file.write(stored)
     return Stream(
-        str(block_path), str(file_path), copies, records, len(block), len(block) / len(stored)
+        str(block_path),
+        [str(path) for path in file_paths],
+        copies,
+        records,
+        len(block),
+        len(block) / len(stored),
     )
 
 

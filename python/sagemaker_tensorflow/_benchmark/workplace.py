@@ -8,7 +8,7 @@ import dataclasses
 import json
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 
@@ -28,9 +28,9 @@ class Workplace:
     config_dir: str
     data_dir: str
 
-    def declare(self, channels: Iterable[str]) -> None:
-        """Makes ``channels`` those of the job."""
-        config = {channel: {"TrainingInputMode": "Pipe"} for channel in channels}
+    def declare(self, channels: Mapping[str, str]) -> None:
+        """Makes ``channels`` those of the job, each in the input mode that it is mapped to."""
+        config = {channel: {"TrainingInputMode": mode} for channel, mode in channels.items()}
         Path(self.config_dir, "inputdataconfig.json").write_text(json.dumps(config))
 
     def fifo(self, channel: str, epoch: int) -> Path:

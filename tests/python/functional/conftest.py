@@ -58,3 +58,19 @@ def s3_environment(monkeypatch, s3_variables):
         monkeypatch.delenv(variable)
     for variable, value in s3_variables.items():
         monkeypatch.setenv(variable, value)
+
+
+@pytest.fixture
+def write(job):
+    """Writes the objects of a channel in File mode, or in that of ``mode``."""
+
+    def write(objects, mode="File", channel="training", **config):
+        job.write_config({channel: {"TrainingInputMode": mode, **config}})
+        (job.pipe_dir / channel).mkdir(exist_ok=True)
+        for name, content in objects.items():
+            path = job.pipe_dir / channel / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        return job
+
+    return write

@@ -2,7 +2,7 @@
 """What the tests of PipeModeDataset share."""
 
 import tensorflow as tf
-from sagemaker_tensorflow import PipeModeDataset
+from sagemaker_tensorflow import PipeModeDataset, channel_dataset
 
 # Nothing but a hang takes so long.
 LIMIT = 30.0
@@ -12,6 +12,12 @@ def make(channel="training", record_format="TFRecord", **options):
     """A dataset that cannot block for long, where no timeout of pytest reaches."""
     options = {"open_timeout": LIMIT, "read_timeout": LIMIT, **options}
     return PipeModeDataset(channel, record_format, **options)
+
+
+def make_any_mode(channel="training", record_format="TFRecord", **options):
+    """The same, whichever input mode the job gives the channel."""
+    options = {"open_timeout": LIMIT, "read_timeout": LIMIT, **options}
+    return channel_dataset(channel, record_format, **options)
 
 
 def records(dataset):

@@ -68,7 +68,7 @@ def test_a_case(case):
 
 def test_elements_are_made_and_not_skipped(job, capfd):
     """The op says how many bytes it made elements of."""
-    stream = Stream("", "", 1, 1000, 0, 1.0)
+    stream = Stream("", [""], 1, 1000, 0, 1.0)
     place = Workplace(str(job.pipe_dir), str(job.state_dir), str(job.config_dir), "")
     workload = Workload("", "TFRecord", "bytes", 100)
     task = contenders.Task(Contender("training", "", "pipemode"), workload, stream, 10, place)

@@ -1,57 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """channel_dataset: a channel gives the same records in Pipe, File and FastFile mode."""
 
-import bisect
-import gc
 import gzip
 import itertools
 import logging
-import subprocess
-import sys
-import threading
-import time
 import zlib
-from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from dataset_helpers import LIMIT, read, records
+from dataset_helpers import make_any_mode as make
+from dataset_helpers import read, records
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pipe_helpers import FORMATS, lists_of_records, stream, wait_until
+from pipe_helpers import FORMATS, lists_of_records, stream
 from sagemaker_tensorflow import (
     PipeModeDataset,
     PipeModeDatasetException,
-    channel_dataset,
 )
 
 # In the order in which S3 lists them: that of their bytes.
 NAMES = ["0/part-1", "B", "a-b/part-0", "a/part-10", "a/part-2", "a0", "ä"]
-
-
-def make(channel="training", record_format="TFRecord", **options):
-    return channel_dataset(
-        channel, record_format, **{"open_timeout": LIMIT, "read_timeout": LIMIT, **options}
-    )
-
-
-@pytest.fixture
-def write(job):
-    """Writes the objects of a channel in File mode, or in that of ``mode``."""
-
-    def write(objects, mode="File", channel="training", **config):
-        job.write_config({channel: {"TrainingInputMode": mode, **config}})
-        for name, content in objects.items():
-            path = job.pipe_dir / channel / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-        return job
-
-    return write
-
-
-def threads():
-    return [thread for thread in threading.enumerate() if thread.name.startswith("folder-")]
 
 
 @settings(
@@ -90,38 +58,10 @@ def test_the_same_records_in_both_modes(serve, make_job, monkeypatch, data, reco
         ]
 
     in_file_mode = read_all()
-    with serve({"training": lambda _: whole}):
+    # In a pipe, one thing after the other, no more than some objects can be compressed.
+    sent = whole if compress == "some" else b"".join(objects)
+    with serve({"training": lambda _: sent}):
         assert in_file_mode == read_all()
-
-
-def damaged(record_format):
-    content = bytearray(stream([b"%02d" % number for number in range(20)], record_format))
-    if record_format == "TextLine":
-        return bytes(content).replace(b"\n", b" ", 15)
-    content[len(content) // 2 + 5] ^= 0xFF
-    return bytes(content)
-
-
-@pytest.mark.parametrize("record_format", FORMATS)
-@pytest.mark.parametrize("cut", [0, 3])
-def test_the_same_errors_in_both_modes(serve, write, record_format, cut):
-    content = damaged(record_format)
-    content = content[: len(content) - cut]
-    options = {"record_format": record_format, "max_record_bytes": 20}
-    write({"a": content[:50], "b": content[50:]})
-    outcomes = [read(make(**options))]
-    with serve({"training": [content]}):
-        outcomes.append(read(make(**options)))
-    (in_file_mode, file_error), (in_pipe_mode, pipe_error) = outcomes
-    assert in_file_mode == in_pipe_mode
-    assert type(file_error) is type(pipe_error)
-
-    def what(error):
-        """The message without the path of the FIFO."""
-        return error and error.message.partition("), ")[2]
-
-    assert what(file_error) == what(pipe_error)
-    assert isinstance(file_error, tf.errors.DataLossError | None)
 
 
 def test_options_reach_the_op(write):
@@ -134,18 +74,46 @@ def test_options_reach_the_op(write):
         make(no_such_option=1)
 
 
-def test_headers_of_text_files(serve, write):
-    objects = {"a": b"x,y\n1,2\n", "b": b"x,y\r\n", "c": b"x,y\n3,4\r\n"}
+MARK = "\ufeff".encode()
+
+
+@pytest.mark.parametrize("lines", [1, 2])
+def test_a_header_in_each_file(serve, write, lines):
+    header = b"x,y\n" if lines == 1 else b"a,b\nx,y\n"
+    objects = {
+        "a": header + b"1,2\n",
+        "b": b"",
+        "c": header.replace(b"\n", b"\r\n"),
+        "d": MARK + header + b"3,4\r\n",
+        "e": b"5,6\n",  # split off, without one: nothing is dropped
+        "f": header + b"7,8\n",
+    }
     options = {
         "record_format": "TextLine",
-        "skip_header_lines": 1,
+        "skip_header_lines": lines,
         "repeated_header": True,
         "strip_carriage_return": True,
     }
+    expected = [b"1,2", b"3,4", b"5,6", b"7,8"]
     write(objects)
-    assert records(make(**options)) == [b"1,2", b"3,4"]
-    with serve({"training": [b"".join(objects.values())]}):
-        assert records(make(**options)) == [b"1,2", b"3,4"]
+    assert records(make(**options)) == expected
+    # Those that do not begin with the first file know its header, too.
+    shards = [records(make(shard_files=(3, index), **options)) for index in range(3)]
+    assert sorted(itertools.chain(*shards)) == expected
+    for sent in (b"".join(objects.values()), MARK + b"".join(objects.values())):
+        with serve({"training": [sent]}):
+            assert records(make(**options)) == expected
+
+
+def test_lines_that_only_begin_like_a_header(write):
+    write({"a": b"x\ny\n1\n", "b": MARK + b"x\n2\n", "c": b"x\n"})
+    options = {"record_format": "TextLine", "skip_header_lines": 2, "repeated_header": True}
+    assert records(make(**options)) == [b"1", MARK + b"x", b"2", b"x"]
+
+
+def test_lines_skipped_in_each_file(write):
+    write({"a": b"x\n1\n", "b": b"y\n2\n", "c": b"", "d": b"z"})
+    assert records(make(record_format="TextLine", skip_header_lines=1)) == [b"1", b"2"]
 
 
 def test_fast_file_mode_with_links(write, tmp_path):
@@ -166,90 +134,6 @@ def test_several_epochs_and_iterators_at_once(write):
     assert [next(iterator).numpy() for iterator in iterators] == [b"2"] * 4
     assert not job.state_dir.exists()
     assert sorted(path.name for path in job.pipe_dir.iterdir()) == ["training"]
-
-
-def test_nothing_remains(write, recwarn):
-    write({"a": stream([b"x" * 1000] * 10_000, "TFRecord")})
-    ds = make()
-    folder = Path(ds.pipe_dir)
-    derived = ds.repeat().batch(2).map(tf.strings.length).prefetch(1)
-    del ds
-    iterator = iter(derived)
-    next(iterator)
-    del derived
-    gc.collect()
-    assert next(iterator).numpy().tolist() == [1000, 1000]
-    assert folder.exists()
-    del iterator
-    gc.collect()
-    wait_until(lambda: not threads())
-    assert not folder.exists()
-    assert not [warning for warning in recwarn if warning.category is ResourceWarning]
-
-
-def test_letting_go_waits_for_no_thread(write):
-    # It happens in a finalizer, that is anywhere, as in the midst of logging.
-    is_logging, go_on = threading.Event(), threading.Event()
-
-    class Handler(logging.Handler):
-        def emit(self, record):
-            is_logging.set()
-            go_on.wait(LIMIT)
-
-    write({"a": stream([b"1"], "TFRecord")})
-    logger, handler = logging.getLogger("sagemaker_tensorflow"), Handler()
-    level = logger.level
-    logger.addHandler(handler)
-    logger.setLevel(logging.DEBUG)
-    try:
-        ds = make()
-        assert is_logging.wait(LIMIT)  # that nobody has opened the FIFO for 10 s
-        begun = time.monotonic()
-        del ds
-        gc.collect()
-        seconds = time.monotonic() - begun
-    finally:
-        go_on.set()
-        logger.setLevel(level)
-        logger.removeHandler(handler)
-    assert seconds < LIMIT / 2
-    wait_until(lambda: not threads())
-
-
-FORKED = """
-import os, sys
-from sagemaker_tensorflow import channel_dataset
-
-ds = channel_dataset("training", "TFRecord", open_timeout=30, read_timeout=30)
-child = os.fork()
-if child == 0:
-    sys.exit()
-assert os.waitpid(child, 0)[1] == 0
-print(list(ds.as_numpy_iterator()))
-"""
-
-
-def test_a_forked_child_that_ends_takes_nothing_away(write):
-    write({"a": stream([b"1"], "TFRecord")})
-    command = [sys.executable, "-c", FORKED]
-    result = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=2 * LIMIT)
-    assert result.stdout == b"[b'1']\n"
-
-
-def test_a_position_is_found_again(write, tmp_path):
-    write(
-        {
-            name: stream([b"%s %d" % (name.encode(), n) for n in range(5)], "TFRecord")
-            for name in "ab"
-        }
-    )
-    iterator = iter(make().repeat().batch(3))
-    for _ in range(3):
-        next(iterator)
-    path = tf.train.Checkpoint(iterator=iterator).save(str(tmp_path / "checkpoint"))
-    iterator = iter(make().repeat().batch(3))
-    tf.train.Checkpoint(iterator=iterator).restore(path).assert_consumed()
-    assert next(iterator).numpy().tolist() == [b"b 4", b"a 0", b"a 1"]
 
 
 def test_a_length_that_looks_like_gzip(write):
@@ -294,6 +178,7 @@ def test_a_folder_without_files(write):
 
 def test_no_folder(write):
     job = write({})
+    (job.pipe_dir / "training").rmdir()
     with pytest.raises(PipeModeDatasetException, match="'File', but there is no folder") as raised:
         make()
     assert str(job.pipe_dir / "training") in str(raised.value)
@@ -312,82 +197,8 @@ def test_no_folder(write):
 )
 def test_a_channel_that_cannot_be_read(job, channel, message):
     job.write_config({"strange": {"TrainingInputMode": "Mail"}, "silent": {}})
-    before = len(threads())
     with pytest.raises(PipeModeDatasetException, match=message):
         make(channel)
-    assert len(threads()) <= before
-
-
-@pytest.mark.parametrize("record_format", ["TFRecord", "RecordIO"])
-def test_a_file_that_vanishes_is_data_loss(write, caplog, record_format):
-    job = write({name: stream([name.encode()], record_format) for name in "abc"})
-    ds = make(record_format=record_format)
-    (job.pipe_dir / "training" / "b").unlink()
-    elements, error = read(ds)
-    assert elements == [b"a"]
-    assert isinstance(error, tf.errors.DataLossError)
-    path = job.pipe_dir / "training" / "b"
-    assert f"channel 'training': cannot read '{path}' to its end" in caplog.text
-
-
-def test_a_text_file_that_vanishes_is_no_end(write, caplog):
-    job = write({name: name.encode() + b"\n" for name in "abc"})
-    ds = make(record_format="TextLine", read_timeout=0.5)
-    (job.pipe_dir / "training" / "b").unlink()
-    elements, error = read(ds)
-    assert elements == [b"a"]
-    assert isinstance(error, tf.errors.DeadlineExceededError)
-    assert "to its end" in caplog.text
-
-
-@settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(data=st.data())
-@pytest.mark.parametrize("record_format", ["TFRecord", "RecordIO"])
-def test_a_file_that_is_cut_off(write, caplog, data, record_format):
-    """All records before the cut, data loss, and the name of the file."""
-    sent = [b"%03d" % number * data.draw(st.integers(1, 4)) for number in range(20)]
-    content = stream(sent, record_format)
-    packed = gzip.compress(content, compresslevel=0, mtime=0)
-    # Stored in one piece, from behind the header of the only block; at least a byte is missing.
-    kept = data.draw(st.integers(0, len(content) - 1))
-    start = packed.index(content)
-    job = write({"a": content, "b": packed[: start + kept], "c": content})
-    caplog.clear()
-    elements, error = read(make(record_format=record_format))
-    ends = list(itertools.accumulate(len(stream([record], record_format)) for record in sent))
-    assert elements == sent + sent[: bisect.bisect_right(ends, kept)]
-    assert isinstance(error, tf.errors.DataLossError)
-    assert f"cannot read '{job.pipe_dir / 'training' / 'b'}' to its end" in caplog.text
-    assert "EOFError" in caplog.text
-
-
-def test_compressed_text_that_vanishes_is_data_loss(write):
-    job = write({name: gzip.compress(name.encode() + b"\n") for name in "abc"})
-    ds = make(record_format="TextLine")
-    (job.pipe_dir / "training" / "b").unlink()
-    elements, error = read(ds)
-    assert elements == [b"a"]
-    assert isinstance(error, tf.errors.DataLossError)
-
-
-def test_without_a_further_thread_epochs_wait_for_each_other(write, monkeypatch, caplog):
-    write({"a": stream([b"1", b"2"], "TFRecord")})
-    ds = make()
-    start = threading.Thread.start
-
-    def refuse(thread):
-        if thread.name.startswith("folder-"):
-            raise RuntimeError("can't start new thread")
-        start(thread)
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-    for _ in range(3):
-        assert records(ds) == [b"1", b"2"]
-    assert "channel 'training': can't start new thread; its next epoch has to wait" in caplog.text
-    monkeypatch.undo()
-    assert [records(ds) for _ in range(3)] == [[b"1", b"2"]] * 3
 
 
 def test_links_to_folders(write, tmp_path):
@@ -400,11 +211,11 @@ def test_links_to_folders(write, tmp_path):
     assert records(make()) == [b"1", b"2", b"1"]
     circle = folder / "b" / "circle"
     circle.symlink_to(folder)
-    with pytest.raises(PipeModeDatasetException, match="circle' is a link to a folder that it is"):
+    with pytest.raises(PipeModeDatasetException, match="circle' is a symbolic link to a folder"):
         make()
     circle.unlink()
     (folder / "b" / "nothing").symlink_to(tmp_path / "nothing")
-    with pytest.raises(PipeModeDatasetException, match=r"cannot read '.*nothing': No such file"):
+    with pytest.raises(PipeModeDatasetException, match=r"channel 'training': '.*nothing': No such"):
         make()
 
 
@@ -476,3 +287,106 @@ def test_one_script_for_both_modes(serve, write, fork_server):
         assert program.result() == ["one", "two"] * 2
     with serve({"training": [epoch, epoch]}), fork_server.run(SCRIPT) as program:
         assert program.result() == ["one", "two"] * 2
+
+
+class TestWhichFiles:
+    OBJECTS = ("_SUCCESS", ".part-0.crc", "_temporary/0/part-9", "a/part-1.tfrecord", "part-0.rec")
+
+    def objects(self):
+        return {name: stream([name.encode()], "TFRecord") for name in self.OBJECTS}
+
+    def test_names_of_spark_and_hadoop_are_no_data(self, write, caplog):
+        write(self.objects(), channel="hidden")
+        for _ in range(2):
+            assert records(make("hidden")) == [b"a/part-1.tfrecord", b"part-0.rec"]
+        said = [record for record in caplog.records if "left out 3 files" in record.message]
+        assert len(said) == 1
+        assert said[0].levelno == logging.WARNING
+        for name in self.OBJECTS[:3]:
+            assert name in said[0].message
+
+    def test_empty_markers_are_not_worth_a_warning(self, write, caplog):
+        write({"_SUCCESS": b"", "part-0": stream([b"1"], "TFRecord")}, channel="marked")
+        assert records(make("marked")) == [b"1"]
+        assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+    @pytest.mark.parametrize(
+        ("files", "expected"),
+        [
+            ("*.tfrecord", [b"a/part-1.tfrecord"]),
+            ("a/*", [b"a/part-1.tfrecord"]),
+            ([".rec"], [b"part-0.rec"]),
+            (("*-1*", ".rec"), [b"a/part-1.tfrecord", b"part-0.rec"]),
+            ("part-?.rec", [b"part-0.rec"]),
+            (lambda name: name.startswith("_temp"), [b"_temporary/0/part-9"]),
+            (lambda name: True, sorted(name.encode() for name in OBJECTS)),
+        ],
+    )
+    def test_chosen_by_argument(self, write, files, expected):
+        write(self.objects())
+        assert records(make(files=files)) == expected
+
+    @pytest.mark.parametrize("files", ["*.csv", "_SUCCESS", [".csv", "*.txt"], lambda name: False])
+    def test_none_that_matches(self, write, files):
+        write(self.objects())
+        with pytest.raises(PipeModeDatasetException, match=r"matches none of the \d files"):
+            make(files=files)
+
+    @pytest.mark.parametrize("files", [1, [], [b".csv"], {"a": 1}.items()])
+    def test_of_a_wrong_type(self, write, files):
+        write(self.objects())
+        with pytest.raises(TypeError, match="files must be a glob"):
+            make(files=files)
+
+    def test_nothing_to_choose_from_in_pipe_mode(self, serve):
+        with (
+            serve({"training": [[b"1"]]}),
+            pytest.raises(PipeModeDatasetException, match="the service sends all of its objects"),
+        ):
+            make(files="*.tfrecord")
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [("a.idx", b"0 1042\n1042 2084\n"), ("a.json", b'{"rows": 3}'), ("a.idx", b"0 9\n")],
+    )
+    def test_what_is_no_record_names_the_file_and_the_argument(self, write, name, content):
+        job = write({name: content, "a.tfrecord": stream([b"1"], "TFRecord")})
+        elements, error = read(make())
+        assert elements == []
+        assert isinstance(error, tf.errors.DataLossError)
+        assert f"file '{job.pipe_dir / 'training' / name}': record 0 at byte 0: " in error.message
+        assert "begins like text" in error.message
+        assert "choose the files that are with files=" in error.message
+        assert "compression announced" not in error.message
+        assert records(make(files=".tfrecord")) == [b"1"]
+
+
+class TestShards:
+    def test_each_file_is_read_by_one(self, write):
+        write({str(n): stream([b"%d %d" % (n, i) for i in range(n)], "TFRecord") for n in range(7)})
+        whole = records(make())
+        for count in (1, 2, 3, 7, 9):
+            shards = [records(make(shard_files=(count, index))) for index in range(count)]
+            assert sorted(itertools.chain(*shards)) == whole
+            for index, shard in enumerate(shards):
+                assert {int(record.split()[0]) % count for record in shard} <= {index}
+
+    def test_in_pipe_mode_each_record(self, serve):
+        content = [b"%d" % number for number in range(10)]
+        with serve({"training": lambda _: content}):
+            shards = [records(make(shard_files=(3, index))) for index in range(3)]
+        assert shards == [content[index::3] for index in range(3)]
+
+    @pytest.mark.parametrize("mode", ["File", "Pipe"])
+    def test_what_the_service_has_sharded(self, write, mode):
+        write({}, mode=mode, S3DistributionType="ShardedByS3Key")
+        with pytest.raises(
+            PipeModeDatasetException, match="ShardedByS3Key: each host gets its own"
+        ):
+            make(shard_files=(2, 0))
+
+    @pytest.mark.parametrize("shard_files", [(0, 0), (2, 2), (2, -1), (-1, 0)])
+    def test_out_of_range(self, write, shard_files):
+        write({})
+        with pytest.raises(ValueError, match="shard_files must be"):
+            make(shard_files=shard_files)

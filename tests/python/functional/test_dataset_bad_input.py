@@ -144,7 +144,10 @@ def test_members_one_after_the_other_some_of_them_empty(job):
         (corrupt(gzip.compress(TFRECORD), -5), "checksum mismatch"),
         (corrupt(gzip.compress(TFRECORD), -1), "length mismatch"),
         (TFRECORD, "bad header; is this stream really gzip\\? Where the service decompresses"),
-        (zlib.compress(TFRECORD), "begins like zlib: pass compression_type='ZLIB'"),
+        (
+            zlib.compress(TFRECORD),
+            "bad header; the stream begins like zlib: pass compression_type='ZLIB'",
+        ),
     ],
 )
 def test_gzip_members_that_are_none(job, data, message):
@@ -153,6 +156,9 @@ def test_gzip_members_that_are_none(job, data, message):
     check_data_loss(error, f"gzip member [01], near compressed byte [0-9]+: {message}", "record")
 
 
+TEXT = b"some text, line by line\n" * 3
+TEXT_HINT = "begins like text: pass record_format='TextLine'"
+ZLIB_HINT = "begins like zlib: pass compression_type='ZLIB'"
 GZIP_HINT = "begins like gzip: pass compression_type='GZIP'"
 
 
@@ -164,14 +170,24 @@ GZIP_HINT = "begins like gzip: pass compression_type='GZIP'"
         ("TextLine", gzip.compress(b"a\nb\n"), GZIP_HINT),
         ("TFRecord", RECORDIO, "begins like RecordIO: pass record_format='RecordIO'"),
         ("RecordIO", TFRECORD, "begins like TFRecord: pass record_format='TFRecord'"),
-        ("TFRecord", b"some text, line by line\n" * 3, "begins like text: pass record_format='TextLine'"),
-        ("RecordIO", b"some text, line by line\n" * 3, "begins like text: pass record_format='TextLine'"),
+        ("TFRecord", TEXT, TEXT_HINT),
+        ("RecordIO", TEXT, TEXT_HINT),
+        ("TFRecord", zlib.compress(TFRECORD), ZLIB_HINT),
+        ("RecordIO", zlib.compress(RECORDIO, 1), ZLIB_HINT),
+        ("TextLine", zlib.compress(b"a\nb\n" * 9, 9), ZLIB_HINT),
     ],
 )
 def test_a_hint_at_the_likely_cause(job, record_format, data, hint):
     elements, error = read_stream(job, data, record_format)
     assert elements == []
     check_data_loss(error, re.escape(hint), "record 0 at byte 0: ")
+
+
+def test_objects_of_which_only_some_are_compressed(job):
+    elements, error = read_stream(job, TFRECORD + gzip.compress(TFRECORD))
+    assert elements == RECORDS
+    where = f"record {len(RECORDS)} at byte {len(TFRECORD)}: "
+    check_data_loss(error, "gzip data begins here: objects must be all compressed or all", where)
 
 
 @pytest.mark.parametrize("position", range(12))

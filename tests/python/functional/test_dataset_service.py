@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """PipeModeDataset sent to other processes: the tf.data service, and models without it."""
 
+from collections import Counter
+
 import pytest
 import tensorflow as tf
-from dataset_helpers import make, records
+from dataset_helpers import make, make_any_mode, records
 from pipe_helpers import stream
 
 RECORDS = [b"%d" % number for number in range(30)]
@@ -56,6 +58,22 @@ def test_a_worker_goes_on_from_epoch_to_epoch(serve, worker):
     with serve({"training": [RECORDS, RECORDS[:3]]}) as job:
         assert len(records(make().repeat(2).apply(distribute))) == 33
         assert job.state() == "2"
+
+
+@pytest.mark.parametrize("policy", tf.data.experimental.ExternalStatePolicy)
+def test_each_worker_reads_files_by_itself(write, worker, fork_server, policy):
+    write({str(n): stream(RECORDS[n::3], "TFRecord") for n in range(3)})
+    target, _ = worker
+    options = tf.data.Options()
+    options.experimental_external_state_policy = policy  # files are no state
+    distribute = tf.data.experimental.service.distribute("parallel_epochs", target)
+    with fork_server.run(WORKER, target.partition("://")[2]) as second:
+        second.wait_for_output("ready")
+        batches = records(make_any_mode().with_options(options).batch(4).apply(distribute))
+    counts = Counter(record for batch in batches for record in batch)
+    # A worker that joined late may have missed the epoch.
+    assert set(counts) == set(RECORDS)
+    assert set(counts.values()) <= {1, 2}
 
 
 @pytest.mark.parametrize("policy", tf.data.experimental.ExternalStatePolicy)

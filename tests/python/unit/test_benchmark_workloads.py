@@ -31,8 +31,16 @@ def test_a_stream(workload, tmp_path):
     assert len(records) == stream.block_records
     if workload.record_bytes is not None:
         assert {len(record) for record in records} == {workload.record_bytes}
-    assert read(stream.file_path, workload) == records * stream.blocks_in_file
-    assert stream.block_bytes * stream.blocks_in_file > 32 << 20  # caches are no larger
+    assert len(stream.file_paths) == (workload.small_files or 1)
+    for path in (stream.file_paths[0], stream.file_paths[-1]):
+        assert read(path, workload) == records * stream.blocks_in_file
+    # Caches are no larger.
+    assert stream.block_bytes * stream.blocks_in_file * len(stream.file_paths) > 32 << 20
+    for blocks in (0, 1, 5, 200, 4001):
+        paths = stream.paths(blocks)
+        in_block = stream.block_records
+        lengths = {stream.block_path: 1, **dict.fromkeys(stream.file_paths, stream.blocks_in_file)}
+        assert sum(lengths[path] * in_block for path in paths) == blocks * in_block
     stored = Path(stream.block_path).stat().st_size
     assert stored * stream.compression_ratio == pytest.approx(stream.block_bytes)
 
