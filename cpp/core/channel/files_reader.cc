@@ -51,47 +51,47 @@ bool FilesReader::Next(RecordSink* sink) {
 }
 
 bool FilesReader::OpenNext() {
+  if (next_file_ < list_->files.size()) LearnHeader();
   has_begun_ = true;
   if (next_file_ >= list_->files.size()) return false;
-  LearnHeader();
   if (next_file_ > first_file_ && before_next_file_) before_next_file_();
   // One that cannot be opened is an error once; the call after that goes on with the next file.
   file_ = std::exchange(next_file_, next_file_ + list_->stride);
-  stream_ = Open(file_);
+  header_file_ = file_ + 1;
+  stream_ = Open(file_, next_source_ != nullptr ? std::move(next_source_) : OpenSource(file_));
   FetchNext();
   return true;
 }
 
-// Files before the first one that is read may have told the header.
+// Files before the next one that are not read, as those of other shards, may tell the header. One
+// that cannot be read is an error once, as if it were read.
 void FilesReader::LearnHeader() {
-  if (std::exchange(has_learned_header_, true) || !options_.text.repeated_header) return;
-  try {
-    for (uint64_t file = 0; file < next_file_; ++file) {
-      if (carry_.header.size() == options_.text.skip_header_lines) break;
-      const std::unique_ptr<RecordStream> stream = Open(file);
-      try {
-        stream->Skip();
-      } catch (PipeError& error) {
-        Describe(error, file, stream->records());
-        throw;
+  if (!options_.text.repeated_header) return;
+  while (header_file_ < next_file_ && carry_.header.size() < options_.text.skip_header_lines) {
+    const uint64_t file = header_file_++;
+    const size_t known = carry_.header.size();
+    const std::unique_ptr<RecordStream> stream = Open(file, OpenSource(file));
+    try {
+      stream->Skip();
+    } catch (PipeError& error) {
+      Describe(error, file, stream->records());
+      if (error.code() == ErrorCode::kCancelled) {
+        carry_.header.resize(known);
+        header_file_ = file;
       }
+      throw;
     }
-  } catch (...) {
-    carry_.header.clear();
-    has_learned_header_ = false;
-    throw;
   }
 }
 
-std::unique_ptr<RecordStream> FilesReader::Open(uint64_t file) {
+std::unique_ptr<RecordStream> FilesReader::Open(uint64_t file, std::unique_ptr<ByteSource> source) {
   const uint64_t size = list_->files[file].size;
   const size_t buffer_bytes =
       std::clamp<uint64_t>(size, kMinBufferBytes, BufferedReader::kDefaultCapacity);
-  return std::make_unique<RecordStream>(OpenSource(file), options_, &carry_, buffer_bytes);
+  return std::make_unique<RecordStream>(std::move(source), options_, &carry_, buffer_bytes);
 }
 
-std::unique_ptr<ByteSource> FilesReader::OpenSource(uint64_t file) {
-  if (next_source_ != nullptr) return std::move(next_source_);
+std::unique_ptr<ByteSource> FilesReader::OpenSource(uint64_t file) const {
   try {
     return std::make_unique<FileSource>(list_->files[file].path, list_->files[file].size, context_);
   } catch (PipeError& error) {

@@ -65,8 +65,8 @@ class FilesReader final : public EpochReader {
   // Returns false behind the last file.
   bool OpenNext();
   void LearnHeader();
-  std::unique_ptr<RecordStream> Open(uint64_t file);
-  std::unique_ptr<ByteSource> OpenSource(uint64_t file);
+  std::unique_ptr<RecordStream> Open(uint64_t file, std::unique_ptr<ByteSource> source);
+  std::unique_ptr<ByteSource> OpenSource(uint64_t file) const;
   void FetchNext() noexcept;
   void CloseFile() noexcept;
   // Says where `error` was, and what else may help.
@@ -80,12 +80,12 @@ class FilesReader final : public EpochReader {
   StreamCarry carry_;
   const uint64_t first_file_;
   uint64_t next_file_;
-  uint64_t file_;  // that `stream_` reads, or that was read last
+  uint64_t header_file_ = 0;  // of those before it, the first that has not been seen for a header
+  uint64_t file_;             // that `stream_` reads, or that was read last
   std::unique_ptr<RecordStream> stream_;
   std::unique_ptr<ByteSource> next_source_;  // of the file after it, so that the disk is at work
   uint64_t corrupted_before_ = 0;            // in files that are closed
   bool has_begun_ = false;
-  bool has_learned_header_ = false;
 };
 
 }  // namespace pipemode
