@@ -655,6 +655,24 @@ TEST_F(FilesReaderHeaderTest, AHeaderDoesNotGoOnFromFileToFile) {
               ElementsAre("1", "2", "h", "i", "3"));
 }
 
+TEST_F(FilesReaderHeaderTest, AFileThatFailsInTheHeaderTellsNothingOfIt) {
+  StreamOptions options;
+  options.format = RecordFormat::kTextLine;
+  options.compression = Compression::kAuto;
+  options.text = {2, true, false};
+  // Not compressed, so that its first line comes before the error.
+  const std::string whole = Gzip("h\ni\n1\n", 0);
+  const std::string cut = whole.substr(0, whole.find("h\n") + 2);
+  const std::vector<std::string> contents = {cut, "h\ni\n2\n", "h\ni\n3\n"};
+  for (const uint64_t first : {0, 1}) {
+    FileList list = MakeFileList(folder_.path(), contents);
+    list.first = first;
+    const Events events = Read(std::make_shared<const FileList>(list), options);
+    EXPECT_THAT(ErrorsOf(events), ElementsAre(StartsWith(Where(0)))) << first;
+    EXPECT_THAT(RecordsOf(events), ElementsAre("2", "3")) << first;
+  }
+}
+
 // Shards of files.
 
 class FilesReaderShardTest : public FilesReaderTest {
