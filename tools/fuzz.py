@@ -28,7 +28,8 @@ COVERAGE_BUILD = ROOT / "build" / "fuzz-coverage"
 TARGETS = tuple(sorted(path.stem for path in (ROOT / "cpp" / "fuzz").glob("*_fuzzer.cc")))
 # Longer inputs only take time: what long records need, buffers of a few bytes do as well.
 MAX_INPUT_BYTES = 4096
-MAX_STREAM_BYTES = 20_000  # the whole chain has its real buffers
+MAX_STREAM_BYTES = 20_000
+WITH_REAL_BUFFERS = ("stream_fuzzer", "files_fuzzer")  # the whole chain
 # What a single input may take, in seconds and MB; the machine may have other things to do.
 INPUT_TIMEOUT = 120
 MAX_MEMORY_MB = 2048
@@ -91,7 +92,7 @@ def fuzz(target: str, seconds: int, keep: Path) -> Result:
     findings = BUILD / "findings" / target
     for folder in (grown, findings):
         folder.mkdir(parents=True, exist_ok=True)
-    max_bytes = MAX_STREAM_BYTES if target == "stream_fuzzer" else MAX_INPUT_BYTES
+    max_bytes = MAX_STREAM_BYTES if target in WITH_REAL_BUFFERS else MAX_INPUT_BYTES
     command = [
         *launcher(),
         BUILD / "cpp" / "fuzz" / target,

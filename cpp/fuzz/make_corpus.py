@@ -25,7 +25,11 @@ WHOLE, BY_ONE, BY_FIVE, GROWING, SCATTER = 0, 1, 4, 7, 8
 # What stream_fuzzer reads.
 RECORDIO, TFRECORD, TEXT_LINE = 0, 1, 2
 NONE, GZIP, ZLIB = 0, 3, 6
+AUTO = 18  # the compression is not announced
 THROUGH_PIPE = 32
+# What files_fuzzer reads.
+FILES_AUTO, ONE_RECORD = 3, 36
+NONE_WRONG = 7
 
 # 150 letters in a block with Huffman codes of its own, as zlib 1.2.13 made it. Other versions make
 # other blocks, and a corpus must not depend on who makes it.
@@ -194,6 +198,20 @@ def text_line_seeds() -> Iterator[tuple[str, bytes]]:
     block = bytes([ANY_SIZE | REPEATED | 2 * HEADER, BY_ONE])
     yield "header_of_two_lines", block + b"a\n\n1\n\n2\na\n\n3\na\n\n4"
     yield "header_begun_again", block + b"a\na\n1\na\nb\na\na\na\n2\na"
+    mark = b"\xef\xbb\xbf"
+    yield (
+        "header_marked",
+        bytes([ANY_SIZE | REPEATED | HEADER, BY_ONE])
+        + (mark + b"h\n1\nh\n2\n" + mark + b"h\n" + mark + b"3"),
+    )
+    yield "header_marked_owed", block + b"a\nb\n" + mark + b"a\n1\n" + mark + b"a\nb\n" + mark
+    yield (
+        "header_marked_inside",
+        bytes([ANY_SIZE | REPEATED | 3 * HEADER, BY_FIVE])
+        + (b"h\n" + mark + b"h\ni\n1\nh\n" + mark + b"h\n" + mark + b"h\ni\n2"),
+    )
+    yield "zlib", bytes([0, BY_ONE]) + zlib_stream(b"one\n")
+    yield "begins_like_zlib", bytes([0, BY_ONE]) + b"x^2\nx y\n"
     yield "header_repeated_gzip", bytes([REPEATED | HEADER, WHOLE]) + gzip_member(table)
     yield "written", bytes([WRITE, 7]) + bytes(range(64))
 
@@ -280,6 +298,91 @@ def stream_seeds() -> Iterator[tuple[str, bytes]]:
     yield "long_record", bytes([TFRECORD, 0, GROWING, 0]) + tfrecord(b"l" * 17000)
     yield "long_record_pipe", bytes([RECORDIO, 0, THROUGH_PIPE, 0]) + part(0, b"l" * 17000)
     yield "gzip_unannounced", bytes([TFRECORD, 0, WHOLE, 0]) + gzip_member(tfrecords)
+    for name, (kind, data) in cases.items():
+        kind += AUTO
+        yield f"{name}_auto", bytes([kind, 0, BY_ONE, 0]) + data
+        yield f"{name}_auto_gzip", bytes([kind + GZIP, 0, BY_ONE, 0]) + gzip_member(data)
+        yield f"{name}_auto_gzip_cut", bytes([kind + GZIP, 0, WHOLE, 0]) + gzip_member(data)[:-1]
+        yield f"{name}_auto_pipe", bytes([kind + GZIP, 0, THROUGH_PIPE, 7]) + data
+    text = TEXT_LINE + AUTO
+    yield "auto_zlib", bytes([text + ZLIB, 0, BY_FIVE, 0]) + zlib_stream(lines)
+    yield "auto_begins_like_zlib", bytes([text, 0, BY_ONE, 0]) + b"x^2 + y^2\n= z^2"
+    yield "auto_short_gzip", bytes([text, 0, BY_ONE, 0]) + b"\x1f\x8b"
+    yield "auto_shortest_gzip", bytes([text, 0, WHOLE, 0]) + b"\x1f\x8b\x08"
+    yield "auto_nearly_gzip", bytes([text, 0, GROWING, 0]) + b"\x1f\x8b\x08\xff" + lines * 3
+    yield "auto_empty", bytes([text, 0, WHOLE, 0])
+
+
+def files(
+    kind: int,
+    *contents: bytes,
+    limits: int = 0,
+    text: int = 0,
+    stride: int = 1,
+    first: int = 0,
+    wrong: int = NONE_WRONG,
+) -> bytes:
+    """Makes a seed of files_fuzzer; the file number ``wrong`` is listed with another size."""
+    choice = len(contents) - 1 | stride - 1 << 2 | first << 4 | wrong << 5
+    sizes = b"".join(struct.pack("<H", len(content)) for content in contents[:-1])
+    return bytes([kind, limits, text, choice]) + sizes + b"".join(contents)
+
+
+def files_seeds() -> Iterator[tuple[str, bytes]]:
+    """Seeds of files_fuzzer."""
+    two = part(0, b"first") + part(0, b"second one")
+    last = part(0, b"last")
+    tfrecords = tfrecord(b"first") + tfrecord(b"second one")
+    corrupt = tfrecord(b"bad")[:-1] + b"?"
+    auto = TEXT_LINE + FILES_AUTO
+    header, one, both = REPEATED | HEADER, b"a,b\n", b"a,b\nc\n"
+    mark = b"\xef\xbb\xbf"
+    yield "nothing", b""
+    yield "recordio", files(RECORDIO, two, last, two)
+    yield "recordio_cut", files(RECORDIO, two, two[:-10], last)
+    yield "recordio_cut_by_the_next", files(RECORDIO, two, two[: -len(last)], last)
+    yield "recordio_parts", files(RECORDIO + 6, part(1, b"a"), part(3, b"b"), two)
+    yield "tfrecord", files(TFRECORD, tfrecords, tfrecords, tfrecord(b""))
+    yield "tfrecord_cut", files(TFRECORD, tfrecords, tfrecords[:-3], tfrecords)
+    yield "text_open_end", files(TEXT_LINE, b"h,x\n1,a", b"h,x\n2,b", b"3")
+    yield "empty_first", files(TFRECORD, b"", tfrecords)
+    yield "empty_middle", files(TFRECORD, tfrecords[:21], b"", tfrecords[21:])
+    yield "empty_last", files(TFRECORD, tfrecords, b"")
+    yield "all_empty", files(TFRECORD, b"", b"", b"", b"")
+    yield "gzip_and_plain", files(TFRECORD + 3, tfrecords, gzip_member(tfrecords), tfrecords)
+    yield "gzip_cut", files(TFRECORD + 3, gzip_member(tfrecords)[:-1], tfrecords)
+    yield "gzip_zeros_behind", files(auto, gzip_member(b"1\n") + bytes(8), b"2\n")
+    yield "gzip_unannounced", files(TFRECORD, tfrecords, gzip_member(tfrecords))
+    yield "corrupt", files(TFRECORD, corrupt + tfrecords, corrupt)
+    yield "corrupt_in_a_row", files(TFRECORD, tfrecords + corrupt, corrupt + tfrecords, limits=6)
+    yield "too_long", files(TFRECORD, tfrecord(b"l" * 21), tfrecords, limits=2)
+    yield "no_data", files(TFRECORD, b'{"shape": [28, 28]}', tfrecords)
+    yield "one_record", files(ONE_RECORD, b"whole", b"", two)
+    yield "one_record_too_long", files(ONE_RECORD, b"w" * 21, b"short", limits=2)
+    yield "long_records", files(RECORDIO, part(0, b"l" * 17000), last, part(0, b"m" * 300))
+    yield "wrong_size", files(TFRECORD, tfrecords, tfrecords, tfrecords, wrong=1)
+    yield "shard", files(TFRECORD, tfrecords, tfrecord(b"2"), tfrecord(b"3"), stride=2, first=1)
+    yield "shard_of_nothing", files(TFRECORD, tfrecords, stride=4, first=1)
+    yield "header", files(TEXT_LINE, one + b"1", one + b"2", b"3", text=HEADER)
+    yield "header_in_each", files(TEXT_LINE, one + b"1", one + b"2\n" + one, one, text=header)
+    yield "header_in_one", files(TEXT_LINE, one + b"1", b"2\n", b"3", text=header)
+    yield "header_marked", files(TEXT_LINE, mark + one + b"1", one + b"2", mark + one, text=header)
+    yield "header_empty_first", files(auto, b"", gzip_member(one) + b"", one + b"2", text=header)
+    two_lines = header + HEADER
+    yield "header_in_pieces", files(TEXT_LINE, one, b"c\n1\n", both + b"2\n", text=two_lines)
+    yield "header_of_two", files(TEXT_LINE, both + b"1\n", one + b"2\n", both, text=two_lines)
+    yield (
+        "header_cut",
+        files(auto, gzip_member(both)[:19], both + b"1\n", both + b"2\n", text=two_lines),
+    )
+    yield (
+        "header_for_a_shard",
+        files(TEXT_LINE, one, b"c\n1\n", b"2\n3\n", both, text=two_lines, stride=2),
+    )
+    yield (
+        "header_of_a_bad_file",
+        files(TEXT_LINE, one, one + b"1\n", one, text=header, stride=2, first=1, wrong=0),
+    )
 
 
 def state_file_seeds() -> Iterator[tuple[str, bytes]]:
@@ -395,6 +498,7 @@ SEEDS = {
     "text_line_fuzzer": text_line_seeds,
     "inflate_fuzzer": inflate_seeds,
     "stream_fuzzer": stream_seeds,
+    "files_fuzzer": files_seeds,
     "state_file_fuzzer": state_file_seeds,
     "channel_name_fuzzer": channel_name_seeds,
     "example_fuzzer": example_seeds,

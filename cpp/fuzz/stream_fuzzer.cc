@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // The whole chain, from a source of bytes, or a pipe, to records: held against zlib and a reader of
-// the plain bytes. Input: what the stream is (format, parts, compression), limits, chunking (bit 5:
-// through a pipe), how to compress (0: it is compressed already), stream.
+// the plain bytes. Input: what the stream is (format, compression, parts, whether the compression
+// is announced), limits, chunking (bit 5: through a pipe), how to compress (0: it is compressed
+// already), stream.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "core/base/error.h"
 #include "core/base/fork_guarded_fd.h"
 #include "core/base/unique_fd.h"
+#include "core/format/content.h"
 #include "core/format/record_format.h"
 #include "core/io/byte_source.h"
 #include "core/io/cancel_token.h"
@@ -35,7 +37,13 @@ constexpr uint8_t kThroughPipe = 32;
 // What a pipe holds for certain.
 constexpr size_t kPipeBytes = 65536;
 
-StreamOptions TakeOptions(FuzzInput* input) {
+// What a stream is read as, and how it is compressed if that is not done already.
+struct Kind {
+  StreamOptions options;
+  Compression used;
+};
+
+Kind TakeKind(FuzzInput* input) {
   constexpr RecordFormat kFormats[] = {RecordFormat::kRecordIo, RecordFormat::kTfRecord,
                                        RecordFormat::kTextLine};
   constexpr Compression kCompressions[] = {Compression::kNone, Compression::kGzip,
@@ -46,11 +54,12 @@ StreamOptions TakeOptions(FuzzInput* input) {
   const uint8_t limits = input->TakeByte();
   StreamOptions options;
   options.format = kFormats[kind % 3];
-  options.compression = kCompressions[kind / 3 % 3];
+  const Compression used = kCompressions[kind / 3 % 3];
+  options.compression = kind / 18 % 2 != 0 ? Compression::kAuto : used;
   options.recordio_parts = kind / 9 % 2 != 0 ? RecordIoParts::kDmlc : RecordIoParts::kJoined;
   options.max_record_bytes = kMaxRecordBytes[limits % 6];
   options.max_corrupted_records_to_skip = kMaxCorrupted[limits / 6 % 4];
-  return options;
+  return {options, used};
 }
 
 // A pipe that holds all of `bytes`, and whose writer is gone.
@@ -72,20 +81,21 @@ std::unique_ptr<ByteSource> MakePipe(std::string_view bytes) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace pipemode;
   fuzz::FuzzInput input(data, size);
-  const StreamOptions options = fuzz::TakeOptions(&input);
+  const auto [options, used] = fuzz::TakeKind(&input);
   const uint8_t chunking_byte = input.TakeByte();
   const uint8_t choice = input.TakeByte();
   const fuzz::Chunking chunking = fuzz::Chunking::FromByte(chunking_byte);
 
   std::string bytes(input.rest());
-  std::optional<std::string> plain = bytes;
-  if (options.compression != Compression::kNone) {
-    if (choice != 0) {
-      bytes = fuzz::CompressInMembers(bytes, options.compression, choice);
-    } else {
-      plain = testing::ReferenceInflate(bytes, options.compression);
-    }
+  if (used != Compression::kNone && choice != 0) {
+    bytes = fuzz::CompressInMembers(bytes, used, choice);
   }
+  Compression found = options.compression;
+  if (found == Compression::kAuto) {
+    found = ContentOf(bytes) == Content::kGzip ? Compression::kGzip : Compression::kNone;
+  }
+  const std::optional<std::string> plain =
+      found == Compression::kNone ? bytes : testing::ReferenceInflate(bytes, found);
   const auto make_source = [&]() -> std::unique_ptr<ByteSource> {
     if ((chunking_byte & fuzz::kThroughPipe) != 0 && bytes.size() <= fuzz::kPipeBytes) {
       return fuzz::MakePipe(bytes);

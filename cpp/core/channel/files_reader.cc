@@ -63,55 +63,61 @@ bool FilesReader::Next(RecordSink* sink) {
 }
 
 bool FilesReader::OpenNext() {
+  if (next_file_ < list_->files.size()) LearnHeader();
   has_begun_ = true;
   if (next_file_ >= list_->files.size()) return false;
-  LearnHeader();
   if (next_file_ > first_file_ && before_next_file_) before_next_file_();
   // One that cannot be opened is an error once; the call after that goes on with the next file.
   file_ = std::exchange(next_file_, next_file_ + list_->stride);
-  stream_ = Open(file_);
+  header_file_ = file_ + 1;
+  stream_ = Open(file_, TakeSource());
   OpenAhead();
   return true;
 }
 
-// Files before the first one that is read may have told the header.
+// Files before the next one that are not read, as those of other shards, may tell the header. One
+// that cannot be read is an error once, as if it were read.
 void FilesReader::LearnHeader() {
-  if (std::exchange(has_learned_header_, true) || !options_.text.repeated_header) return;
-  try {
-    for (uint64_t file = 0; file < next_file_; ++file) {
-      if (carry_.header.size() == options_.text.skip_header_lines) break;
-      const std::unique_ptr<RecordStream> stream = Open(file);
-      try {
-        stream->Skip();
-      } catch (PipeError& error) {
-        Describe(error, file, stream->records());
-        throw;
-      }
-    }
-  } catch (...) {
-    carry_.header.clear();
-    has_learned_header_ = false;
-    throw;
-  }
-}
-
-std::unique_ptr<RecordStream> FilesReader::Open(uint64_t file) {
-  const uint64_t size = list_->files[file].size;
-  const size_t buffer_bytes =
-      std::clamp<uint64_t>(size, kMinBufferBytes, BufferedReader::kDefaultCapacity);
-  std::unique_ptr<ByteSource> source;
-  if (file == file_ && !ahead_.empty()) {
-    source = std::move(ahead_.front());
-    ahead_.pop_front();
-  } else {
+  if (!options_.text.repeated_header) return;
+  while (header_file_ < next_file_ && carry_.header.size() < options_.text.skip_header_lines) {
+    const uint64_t file = header_file_++;
+    const size_t known = carry_.header.size();
+    const std::unique_ptr<RecordStream> stream = Open(file, OpenNow(file));
     try {
-      source = OpenSource(file, context_);
+      stream->Skip();
     } catch (PipeError& error) {
-      Describe(error, file, /*records=*/0);
+      Describe(error, file, stream->records());
+      if (error.code() == ErrorCode::kCancelled) {
+        carry_.header.resize(known);
+        header_file_ = file;
+      }
       throw;
     }
   }
+}
+
+std::unique_ptr<RecordStream> FilesReader::Open(uint64_t file, std::unique_ptr<ByteSource> source) {
+  const uint64_t size = list_->files[file].size;
+  const size_t buffer_bytes =
+      std::clamp<uint64_t>(size, kMinBufferBytes, BufferedReader::kDefaultCapacity);
   return std::make_unique<RecordStream>(std::move(source), options_, &carry_, buffer_bytes);
+}
+
+// Of the file that is due.
+std::unique_ptr<ByteSource> FilesReader::TakeSource() {
+  if (ahead_.empty()) return OpenNow(file_);
+  std::unique_ptr<ByteSource> source = std::move(ahead_.front());
+  ahead_.pop_front();
+  return source;
+}
+
+std::unique_ptr<ByteSource> FilesReader::OpenNow(uint64_t file) {
+  try {
+    return OpenSource(file, context_);
+  } catch (PipeError& error) {
+    Describe(error, file, /*records=*/0);
+    throw;
+  }
 }
 
 std::unique_ptr<ByteSource> FilesReader::OpenSource(uint64_t file, const WaitContext& context) {

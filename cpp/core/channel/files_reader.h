@@ -71,7 +71,9 @@ class FilesReader final : public EpochReader {
   // Returns false behind the last file.
   bool OpenNext();
   void LearnHeader();
-  std::unique_ptr<RecordStream> Open(uint64_t file);
+  std::unique_ptr<RecordStream> Open(uint64_t file, std::unique_ptr<ByteSource> source);
+  std::unique_ptr<ByteSource> TakeSource();
+  std::unique_ptr<ByteSource> OpenNow(uint64_t file);
   std::unique_ptr<ByteSource> OpenSource(uint64_t file, const WaitContext& context);
   // Opens files that come next, as many as may be open at once.
   void OpenAhead() noexcept;
@@ -89,13 +91,13 @@ class FilesReader final : public EpochReader {
   StreamCarry carry_;
   const uint64_t first_file_;
   uint64_t next_file_;
-  uint64_t file_;                        // that `stream_` reads, or that was read last
+  uint64_t header_file_ = 0;  // of those before it, the first that has not been seen for a header
+  uint64_t file_;             // that `stream_` reads, or that was read last
   std::atomic<bool> found_gzip_{false};  // set by any source
   std::unique_ptr<RecordStream> stream_;
   std::deque<std::unique_ptr<ByteSource>> ahead_;  // of the files from `next_file_` on
   uint64_t corrupted_before_ = 0;                  // in files that are closed
   bool has_begun_ = false;
-  bool has_learned_header_ = false;
 };
 
 }  // namespace pipemode

@@ -28,7 +28,8 @@ TextLineReader::TextLineReader(BufferedReader* input, uint64_t max_record_bytes,
     : RecordReader(input, max_record_bytes),
       options_(options),
       header_lines_left_(options.skip_header_lines),
-      header_(header != nullptr ? *header : own_header_) {
+      header_(header != nullptr ? *header : own_header_),
+      header_lines_before_(header_.size()) {
   if (!options.repeated_header) return;
   header_lines_left_ -= header_.size();
   FindBorders();
@@ -36,7 +37,17 @@ TextLineReader::TextLineReader(BufferedReader* input, uint64_t max_record_bytes,
 
 bool TextLineReader::Next(RecordSink* sink) {
   if (!start_checked_) CheckStart();
-  if (header_lines_left_ > 0 && !SkipHeader()) return false;
+  if (header_lines_left_ > 0) {
+    try {
+      if (!SkipHeader()) return false;
+    } catch (const CancelledError&) {
+      throw;
+    } catch (...) {
+      // The next stream begins with a header, not with the rest of this one.
+      header_.resize(header_lines_before_);
+      throw;
+    }
+  }
   for (;;) {
     if (owed_ > 0) {
       BeginRecord();
@@ -98,11 +109,15 @@ bool TextLineReader::SkipHeader() {
 // That of Knuth, Morris and Pratt: how many of the first lines stand at the end of the first n + 1,
 // too.
 void TextLineReader::FindBorders() {
+  // Only as the first line may one come with a mark.
+  const auto fits = [this](size_t n, size_t at) {
+    return header_[at] == (at == 0 ? WithoutMark(header_[n]) : header_[n]);
+  };
   borders_.assign(header_.size(), 0);
   for (size_t n = 1; n < header_.size(); ++n) {
     size_t border = borders_[n - 1];
-    while (border > 0 && header_[border] != header_[n]) border = borders_[border - 1];
-    borders_[n] = border + (header_[border] == header_[n] ? 1 : 0);
+    while (border > 0 && !fits(n, border)) border = borders_[border - 1];
+    borders_[n] = border + (fits(n, border) ? 1 : 0);
   }
 }
 
@@ -119,7 +134,7 @@ bool TextLineReader::Hold(std::string_view line) {
 
 void TextLineReader::LetGo(size_t border) {
   owed_ = std::exchange(held_, border) - border;
-  owed_has_mark_ = std::exchange(held_has_mark_, false);
+  owed_has_mark_ = std::exchange(held_has_mark_, border > 0 && HasMark(header_[owed_]));
 }
 
 std::string_view TextLineReader::NextOwed() {

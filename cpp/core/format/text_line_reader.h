@@ -50,6 +50,7 @@ class TextLineReader final : public RecordReader {
   // Lines to be dropped where all of them come again; without the byte order mark that the first
   // one may have in any of its places.
   std::vector<std::string>& header_;
+  const size_t header_lines_before_;  // that earlier streams have told
   std::vector<size_t> borders_;
   // Lines that came as the first ones of `header_`. Their bytes are gone, but they are the same.
   size_t held_ = 0;  // may be followed by the others

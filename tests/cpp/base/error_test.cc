@@ -39,6 +39,13 @@ TEST(PipeErrorTest, ContextStandsInFront) {
   EXPECT_STREQ(error.what(), "channel 'train': record 3 at byte 70: length CRC mismatch");
 }
 
+TEST(PipeErrorTest, AdviceStandsBehind) {
+  DataLossError error("length CRC mismatch");
+  error.AddAdvice("choose other files");
+  error.AddContext("record 3");
+  EXPECT_STREQ(error.what(), "record 3: length CRC mismatch; choose other files");
+}
+
 TEST(PipeErrorTest, ContextStaysWithAnErrorThatIsThrownOn) {
   try {
     try {

@@ -8,7 +8,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -17,6 +19,7 @@
 #include "core/base/error.h"
 #include "core/channel/pipe_state.h"
 #include "core/io/cancel_token.h"
+#include "testing/file_list.h"
 #include "testing/random.h"
 #include "testing/record_formats.h"
 #include "testing/string_sink.h"
@@ -27,11 +30,15 @@ namespace {
 
 using ::pipemode::testing::AllFormats;
 using ::pipemode::testing::Encode;
+using ::pipemode::testing::FormatCase;
+using ::pipemode::testing::MakeFiles;
 using ::pipemode::testing::Random;
 using ::pipemode::testing::Records;
 using ::pipemode::testing::StringSink;
 using ::pipemode::testing::TempDir;
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::ThrowsMessage;
 
 // Regular files in the place of FIFOs: what is new here is the way from one epoch to the next.
 class EpochSequenceTest : public ::testing::Test {
@@ -448,6 +455,286 @@ TEST_F(EpochSequenceOfLinesTest, ShardsAreOfLines) {
     ASSERT_EQ(records, expected) << "round " << round;
     epoch += epochs;
   }
+}
+
+// Files in the place of pipes: an epoch is all of them.
+class EpochSequenceOfFilesTest : public EpochSequenceTest {
+ protected:
+  EpochSequenceOfFilesTest() { options_.pipe_dir = options_.state_dir = ""; }
+
+  void ListFiles(const std::vector<Records>& files, const FormatCase& format = AllFormats()[0]) {
+    std::vector<std::string> contents;
+    contents.reserve(files.size());
+    for (const Records& records : files) contents.push_back(Encode(format, records).bytes);
+    options_.stream.format = format.encoder.format;
+    options_.files = MakeFiles(dir_.path(), contents);
+  }
+
+  std::string Path(size_t file) const { return options_.files->files[file].path; }
+
+  // Reads `count` records and returns the position behind them.
+  SequencePosition PositionBehind(uint64_t count, int64_t epochs, const Shard& shard = {}) {
+    EpochSequence sequence(options_, epochs, context_, nullptr, shard);
+    StringSink sink;
+    for (; count > 0; --count) EXPECT_TRUE(sequence.Read(sink));
+    return sequence.position();
+  }
+
+  // Checks that, behind each of the records that all epochs give, the rest can be read.
+  void CheckEveryPosition(int64_t epochs, const Shard& shard = {}) {
+    EpochSequence whole(options_, epochs, context_, nullptr, shard);
+    const Records all = ReadAll(whole);
+    Random random(5);
+    for (uint64_t read = 0; read <= all.size(); ++read) {
+      EpochSequence sequence(options_, epochs, context_, nullptr, shard);
+      sequence.Resume(PositionBehind(read, epochs, shard));
+      const Records expected(all.begin() + static_cast<std::ptrdiff_t>(read), all.end());
+      const bool in_any_way = random.OneIn(2) && options_.stream.attributes.empty();
+      const Records rest = in_any_way ? ReadShard(sequence, random) : ReadAll(sequence);
+      ASSERT_EQ(rest.size(), expected.size()) << read;
+      for (size_t i = 0; i < rest.size(); ++i) {
+        ASSERT_TRUE(rest[i] == expected[i] || (in_any_way && rest[i].empty())) << read;
+      }
+      // A position that is reached by going on is the same as without a break.
+      ASSERT_EQ(sequence.position().epochs, whole.position().epochs);
+      ASSERT_EQ(sequence.position().records_before, whole.position().records_before);
+    }
+  }
+
+  static std::vector<Records> SomeFiles() {
+    return {{}, {"a", "b", "c"}, {}, {"d"}, {"e", "f", "g", "h"}, {"i", "j"}, {}};
+  }
+};
+
+TEST_F(EpochSequenceOfFilesTest, EachEpochIsAllFiles) {
+  ListFiles({{"a", "b"}, {}, {"c"}});
+  EpochSequence sequence(options_, 2, context_);
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("a", "b", "c", "a", "b", "c"));
+  StringSink sink;
+  EXPECT_FALSE(sequence.Read(sink));
+  EXPECT_EQ(sequence.position().epochs, 2U);
+}
+
+TEST_F(EpochSequenceOfFilesTest, NoFilesAreEmptyEpochs) {
+  ListFiles({});
+  EpochSequence sequence(options_, 3, context_);
+  EXPECT_THAT(ReadAll(sequence), ElementsAre());
+  EXPECT_EQ(sequence.position().epochs, 3U);
+}
+
+TEST_F(EpochSequenceOfFilesTest, TellsFileAndRecordInIt) {
+  ListFiles({{}, {"a", "b"}, {}, {"c"}});
+  EpochSequence sequence(options_, 2, context_);
+  std::vector<std::vector<uint64_t>> positions;
+  StringSink sink;
+  while (sequence.Read(sink)) {
+    const SequencePosition& position = sequence.position();
+    positions.push_back({position.epochs, position.records, position.file, position.file_records});
+  }
+  using Position = std::vector<uint64_t>;
+  EXPECT_THAT(positions,
+              ElementsAre(Position{0, 1, 1, 1}, Position{0, 2, 1, 2}, Position{0, 3, 3, 1},
+                          Position{1, 1, 1, 1}, Position{1, 2, 1, 2}, Position{1, 3, 3, 1}));
+  EXPECT_EQ(sequence.position().file, 0U);
+  EXPECT_EQ(sequence.position().file_records, 0U);
+}
+
+TEST_F(EpochSequenceOfFilesTest, TakenRecordsAndDroppedOnesCount) {
+  ListFiles({{"a"}, {"b", "c", "d", "e"}});
+  EpochSequence sequence(options_, 1, context_);
+  ASSERT_TRUE(sequence.Skip());
+  ASSERT_TRUE(sequence.Skip());
+  std::vector<std::string_view> views;
+  sequence.TakeBuffered(2, &views);
+  EXPECT_THAT(views, ElementsAre("c", "d"));
+  EXPECT_EQ(sequence.position().records, 4U);
+  EXPECT_EQ(sequence.position().file, 1U);
+  EXPECT_EQ(sequence.position().file_records, 3U);
+}
+
+TEST_F(EpochSequenceOfFilesTest, GoesOnWithTheNextFileAfterAnError) {
+  ListFiles({{"a"}, {"b"}, {"c"}});
+  std::filesystem::resize_file(Path(1), 16);
+  EpochSequence sequence(options_, 2, context_);
+  StringSink sink;
+  for (int epoch = 0; epoch < 2; ++epoch) {
+    ASSERT_TRUE(sequence.Read(sink));
+    EXPECT_EQ(sink.record(), "a");
+    EXPECT_THROW(sequence.Read(sink), DataLossError);
+    ASSERT_TRUE(sequence.Read(sink));
+    EXPECT_EQ(sink.record(), "c");
+  }
+  EXPECT_FALSE(sequence.Read(sink));
+}
+
+TEST_F(EpochSequenceOfFilesTest, AsksBeforeEachFileAndEachEpoch) {
+  ListFiles({{"a"}, {"b"}, {"c"}});
+  std::string asked;
+  EpochSequence sequence(
+      options_, 2, context_, [&] { asked += "epoch "; }, {}, [&] { asked += "file "; });
+  ReadAll(sequence);
+  EXPECT_EQ(asked, "file file epoch file file ");
+}
+
+TEST_F(EpochSequenceOfFilesTest, ResumesAtEveryPosition) {
+  ListFiles(SomeFiles());
+  for (const int64_t epochs : {1, 3}) CheckEveryPosition(epochs);
+}
+
+TEST_F(EpochSequenceOfFilesTest, ResumesAtEveryPositionOfAShardOfRecords) {
+  ListFiles(SomeFiles());
+  for (const bool across_epochs : {false, true}) {
+    for (const uint64_t count : {2, 3, 7}) {
+      for (uint64_t index = 0; index < count; index += 2) {
+        CheckEveryPosition(3, {count, index, across_epochs});
+      }
+    }
+  }
+}
+
+TEST_F(EpochSequenceOfFilesTest, ResumesAtEveryPositionOfAShardOfFiles) {
+  ListFiles(SomeFiles());
+  FileList list = *options_.files;
+  for (list.stride = 2; list.stride <= 8; ++list.stride) {
+    for (list.first = 0; list.first < list.stride; ++list.first) {
+      options_.files = std::make_shared<const FileList>(list);
+      CheckEveryPosition(2);
+      CheckEveryPosition(2, {2, 1, false});
+    }
+  }
+}
+
+TEST_F(EpochSequenceOfFilesTest, ResumesAtEveryPositionOfLinesOfAttributes) {
+  const FormatCase record_io = AllFormats()[1];
+  ListFiles({{"a0", "a1"}, {}, {"b0", "b1", "c0", "c1"}, {"d0", "d1", "e0", "e1"}}, record_io);
+  options_.stream.attributes = {"image", "label"};
+  for (const uint64_t count : {1, 2, 3}) {
+    for (const bool across_epochs : {false, true}) {
+      EpochSequence whole(options_, 2, context_, nullptr, {count, 0, across_epochs});
+      const Records all = ReadAll(whole);
+      // A checkpoint is behind a line.
+      for (uint64_t read = 0; read <= all.size(); read += 2) {
+        EpochSequence sequence(options_, 2, context_, nullptr, {count, 0, across_epochs});
+        sequence.Resume(PositionBehind(read, 2, {count, 0, across_epochs}));
+        EXPECT_EQ(ReadAll(sequence),
+                  Records(all.begin() + static_cast<std::ptrdiff_t>(read), all.end()));
+      }
+    }
+  }
+}
+
+TEST_F(EpochSequenceOfFilesTest, ResumesWithTheHeaderOfFilesBefore) {
+  const FormatCase text = AllFormats()[4];
+  ListFiles({{"h", "1", "2"}, {"h", "3"}, {"4", "h", "5"}, {}, {"h"}, {"h", "6"}}, text);
+  options_.stream.text = {1, true, false};
+  CheckEveryPosition(2);
+}
+
+TEST_F(EpochSequenceOfFilesTest, FilesBeforeThePositionAreNotRead) {
+  ListFiles({{"a", "b"}, {"c", "d"}, {"e"}});
+  const SequencePosition position = PositionBehind(3, 1);
+  std::filesystem::remove(Path(0));
+  EpochSequence sequence(options_, 1, context_);
+  sequence.Resume(position);
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("d", "e"));
+}
+
+TEST_F(EpochSequenceOfFilesTest, APositionWithoutAFileCountsFromTheFirst) {
+  ListFiles(SomeFiles());
+  for (uint64_t records = 0; records <= 10; ++records) {
+    EpochSequence sequence(options_, 1, context_);
+    SequencePosition position;
+    position.records = records;
+    position.file = SequencePosition::kNoFile;
+    sequence.Resume(position);
+    EXPECT_EQ(ReadAll(sequence).size(), 10 - records);
+  }
+  EpochSequence sequence(options_, 1, context_);
+  SequencePosition position;
+  position.records = 11;
+  position.file = SequencePosition::kNoFile;
+  sequence.Resume(position);
+  StringSink sink;
+  EXPECT_THROW(sequence.Read(sink), DataLossError);
+  EXPECT_FALSE(sequence.Read(sink));
+}
+
+TEST_F(EpochSequenceOfFilesTest, AFileThatBecameShorterIsAnError) {
+  ListFiles({{"a"}, {"b", "c", "d"}, {"e", "f", "g", "h"}, {"i"}});
+  const SequencePosition position = PositionBehind(4, 2);
+  ASSERT_EQ(position.file, 1U);
+  ASSERT_EQ(position.file_records, 3U);
+  for (const uint64_t left : {0, 1, 16, 17, 34, 50}) {
+    std::filesystem::resize_file(Path(1), left);
+    EpochSequence sequence(options_, 2, context_);
+    sequence.Resume(position);
+    StringSink sink;
+    EXPECT_THAT([&] { sequence.Read(sink); },
+                ThrowsMessage<DataLossError>(HasSubstr("file '" + Path(1) + "'")));
+    // The next file is whole, from its first record on.
+    ASSERT_TRUE(sequence.Read(sink));
+    EXPECT_EQ(sink.record(), "e");
+    EXPECT_EQ(sequence.position().file, 2U);
+    EXPECT_EQ(sequence.position().file_records, 1U);
+  }
+}
+
+// As where the list was made anew, and nothing about the file itself is wrong.
+TEST_F(EpochSequenceOfFilesTest, AFileWithFewerRecordsIsAnErrorAndNoOtherTakesItsPlace) {
+  ListFiles({{"a"}, {"b", "c", "d"}, {"e", "f", "g", "h"}, {"i"}});
+  const SequencePosition position = PositionBehind(4, 2);
+  for (const Records& records : std::vector<Records>{{}, {"b"}, {"b", "c"}}) {
+    ListFiles({{"a"}, records, {"e", "f", "g", "h"}, {"i"}});
+    EpochSequence sequence(options_, 2, context_);
+    sequence.Resume(position);
+    StringSink sink;
+    EXPECT_THAT([&] { sequence.Read(sink); },
+                ThrowsMessage<DataLossError>(HasSubstr("before the saved position")));
+    Records next_epoch = {"a", "e", "f", "g", "h", "i"};
+    next_epoch.insert(next_epoch.begin() + 1, records.begin(), records.end());
+    EXPECT_EQ(ReadAll(sequence), next_epoch);
+  }
+}
+
+TEST_F(EpochSequenceOfFilesTest, CorruptRecordsBeforeThePositionInAFileAreNoErrorAgain) {
+  ListFiles({{"a"}, {"b", "c", "d"}, {"e"}});
+  std::string bytes = Bytes({"b", "c", "d"});
+  bytes[12] ^= 1;  // the payload of "b"
+  testing::WriteFile(Path(1), bytes);
+  EpochSequence sequence(options_, 1, context_);
+  SequencePosition position;
+  position.records = 2;
+  position.file = 1;
+  position.file_records = 1;
+  sequence.Resume(position);
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("d", "e"));
+}
+
+TEST_F(EpochSequenceOfFilesTest, AnErrorBetweenAttributesIsTheOnlyOne) {
+  ListFiles({{"a0", "a1", "b0"}, {"c0", "c1"}}, AllFormats()[1]);
+  options_.stream.attributes = {"image", "label"};
+  EpochSequence sequence(options_, 1, context_);
+  StringSink sink;
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(sequence.Read(sink));
+  EXPECT_THROW(sequence.Read(sink), DataLossError);
+  EXPECT_EQ(sequence.column(), 0U);
+  EXPECT_EQ(sequence.position().records, 2U);
+  EXPECT_EQ(sequence.position().file_records, 2U);
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("c0", "c1"));
+}
+
+TEST_F(EpochSequenceOfFilesTest, AnErrorBeforeTheFileLeavesThePositionInIt) {
+  // The file that tells the header is gone; the one with the position is not.
+  const FormatCase text = AllFormats()[4];
+  ListFiles({{"h", "1"}, {"h", "2", "3", "4"}, {"h", "5"}}, text);
+  options_.stream.text = {1, true, false};
+  const SequencePosition position = PositionBehind(2, 1);
+  std::filesystem::remove(Path(0));
+  EpochSequence sequence(options_, 1, context_);
+  sequence.Resume(position);
+  StringSink sink;
+  EXPECT_THROW(sequence.Read(sink), PipeError);
+  EXPECT_THAT(ReadAll(sequence), ElementsAre("3", "4", "5"));
 }
 
 }  // namespace

@@ -146,6 +146,24 @@ ssize_t __wrap_readv(int fd, const iovec* parts, int count) {
   return __real_readv(fd, parts, count);
 }
 
+extern "C" ssize_t __real_preadv(int fd, const iovec* parts, int count, off_t at);
+extern "C" ssize_t __wrap_preadv(int fd, const iovec* parts, int count, off_t at);
+ssize_t __wrap_preadv(int fd, const iovec* parts, int count, off_t at) {
+  if (Strikes("preadv")) {
+    if (plan.fault->error_number != 0) return Fail();
+    return __real_pread(fd, parts[0].iov_base, std::min<size_t>(parts[0].iov_len, 1), at);
+  }
+  return __real_preadv(fd, parts, count, at);
+}
+
+// Returns its error.
+extern "C" int __real_posix_fadvise(int fd, off_t at, off_t size, int advice);
+extern "C" int __wrap_posix_fadvise(int fd, off_t at, off_t size, int advice);
+int __wrap_posix_fadvise(int fd, off_t at, off_t size, int advice) {
+  if (Strikes("posix_fadvise")) return plan.fault->error_number;
+  return __real_posix_fadvise(fd, at, size, advice);
+}
+
 extern "C" int __real_open(const char* path, int flags, ...);
 extern "C" int __wrap_open(const char* path, int flags, ...);
 int __wrap_open(const char* path, int flags, ...) {

@@ -32,6 +32,7 @@ TEST(RecordFormatTest, NamesCompareWithoutCase) {
     EXPECT_EQ(ParseCompression(name), Compression::kGzip);
   }
   EXPECT_EQ(ParseCompression("Zlib"), Compression::kZlib);
+  EXPECT_EQ(ParseCompression("Auto"), Compression::kAuto);
 
   EXPECT_EQ(ParseRecordIoParts("Joined"), RecordIoParts::kJoined);
   EXPECT_EQ(ParseRecordIoParts("DMLC"), RecordIoParts::kDmlc);
@@ -78,6 +79,16 @@ TEST(RecordFormatTest, TextOptionsAreForTextOnly) {
   options.format = RecordFormat::kTextLine;
   options.text.repeated_header = true;
   EXPECT_THROW(CheckStreamOptions(options), InvalidArgumentError);
+}
+
+TEST(RecordFormatTest, AStreamIsOneRecordInRecordIoOnly) {
+  StreamOptions options;
+  options.is_one_record = true;
+  CheckStreamOptions(options);
+  for (const auto format : {RecordFormat::kTfRecord, RecordFormat::kTextLine}) {
+    options.format = format;
+    EXPECT_THROW(CheckStreamOptions(options), InvalidArgumentError);
+  }
 }
 
 TEST(RecordFormatTest, AttributesAreNamesOfRecordIoRecords) {

@@ -101,7 +101,7 @@ TEST_P(TakeBufferedTest, StopsWhereReadFails) {
 }
 
 TEST_P(TakeBufferedTest, RefusesGzipThatWasNotAnnounced) {
-  std::string bytes = "\x1f\x8b\x08 and what follows\n";
+  std::string bytes = "\x1f\x8b\x08\x01 and what follows\n";
   BufferedReader input(MakeSource(bytes));
   const std::unique_ptr<RecordReader> reader = MakeRecordReader(GetParam().options(), &input);
   ASSERT_TRUE(input.Fill(bytes.size()));

@@ -14,6 +14,7 @@
 #include "core/format/crc32c.h"
 #include "core/format/tfrecord_reader.h"
 #include "core/format/wire_format.h"
+#include "testing/deflate.h"
 #include "testing/fake_source.h"
 #include "testing/random.h"
 #include "testing/record_formats.h"
@@ -26,6 +27,7 @@ using ::pipemode::testing::AllFormats;
 using ::pipemode::testing::Encode;
 using ::pipemode::testing::Encoded;
 using ::pipemode::testing::FormatCase;
+using ::pipemode::testing::Gzip;
 using ::pipemode::testing::MakeSource;
 using ::pipemode::testing::RandomBytes;
 using ::pipemode::testing::ReadOutcome;
@@ -144,7 +146,7 @@ TEST(TFRecordTest, HintsAtTheLikelyCauseOfABadStart) {
   const FormatCase record_io = AllFormats()[1];
   EXPECT_THAT(Read(Encode(record_io, records).bytes).error,
               AllOf(HasSubstr("length CRC mismatch"), HasSubstr("record_format='RecordIO'")));
-  for (const std::string& text : {"plain text that is long enough", "short"}) {
+  for (const char* text : {"plain text that is long enough", "short"}) {
     EXPECT_THAT(Read(text).error,
                 AllOf(HasSubstr("length CRC mismatch"), HasSubstr("record_format='TextLine'")));
   }

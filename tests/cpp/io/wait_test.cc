@@ -304,6 +304,56 @@ TEST_F(WaitTest, LongWaitsAreReported) {
   EXPECT_EQ(observer_.reports[0].second, 10);
 }
 
+// What ends it at the next tick.
+class EndingObserver final : public CountingObserver {
+ public:
+  void OnTick() override {
+    CountingObserver::OnTick();
+    throw CancelledError("ended");
+  }
+};
+
+TEST_F(WaitTest, AnEndCheckLooksForCancellationEachTime) {
+  EndCheck check(context_, what_);
+  check.Look();
+  cancel_.Cancel();
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_THAT([&] { check.Look(); },
+                ThrowsMessage<CancelledError>("cancelled while reading something"));
+  }
+  cancel_.Reset();
+  check.Look();
+}
+
+TEST_F(WaitTest, AnEndCheckAsksTheObserverEveryTickAndNotEachTime) {
+  EndCheck check(context_, what_);
+  const Clock::time_point begin = Clock::now();
+  while (observer_.ticks < 3) {
+    check.Look();
+    ASSERT_LT(Clock::now() - begin, kPatience);
+  }
+  EXPECT_EQ(observer_.blocks, 3);
+  // The clock that it goes by moves in steps of some milliseconds.
+  EXPECT_GT(Milliseconds(Clock::now() - begin), 2.5 * kWaitTick.count());
+}
+
+TEST_F(WaitTest, AnEndCheckEndsByTheObserver) {
+  EndingObserver observer;
+  EndCheck check({&cancel_, &observer}, what_);
+  const Clock::time_point begin = Clock::now();
+  EXPECT_THAT(
+      [&] {
+        while (Clock::now() - begin < kPatience) check.Look();
+      },
+      ThrowsMessage<CancelledError>("ended"));
+  EXPECT_EQ(observer.ticks, 1);
+}
+
+TEST_F(WaitTest, AnEndCheckNeedsNoObserver) {
+  EndCheck check({&cancel_, nullptr}, what_);
+  check.Look();
+}
+
 TEST(FormatSecondsTest, IsAsShortAsItCanBe) {
   EXPECT_EQ(FormatSeconds(TimeLimit(1800)), "1800 s");
   EXPECT_EQ(FormatSeconds(TimeLimit(0.5)), "0.5 s");

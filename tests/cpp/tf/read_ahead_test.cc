@@ -25,8 +25,10 @@
 #include "faults/process_usage.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/platform/tstring.h"
+#include "testing/deflate.h"
 #include "testing/environment.h"
 #include "testing/epoch_service.h"
+#include "testing/file_list.h"
 #include "testing/random.h"
 #include "testing/record_formats.h"
 #include "testing/temp_dir.h"
@@ -244,6 +246,199 @@ TEST_P(ReadAheadTest, NoRecordIsLeftOutWhereMemoryRunsOut) {
       ++next;
     }
     EXPECT_EQ(next, epochs[epoch].size());
+  }
+}
+
+// Files in the place of pipes.
+
+constexpr size_t kFiles = 5;
+
+class ReadAheadOfFilesTest : public ReadAheadTest {
+ protected:
+  ReadAheadOfFilesTest() {
+    for (uint64_t file = 0; file < kFiles; ++file) {
+      records_.push_back(file == 2 ? Records{} : RecordsOf(file));
+      all_.insert(all_.end(), records_.back().begin(), records_.back().end());
+      const std::string bytes =
+          testing::Encode(testing::AllFormats().front(), records_.back()).bytes;
+      contents_.push_back(file % 2 == 0 ? bytes : testing::Gzip(bytes));
+    }
+    list_ = testing::MakeFileList(folder_.path(), contents_);
+  }
+
+  ElementOptions FileOptions(int64_t epochs) const {
+    ElementOptions options = Options(epochs);
+    options.channel.pipe_dir = options.channel.state_dir = "";
+    options.channel.stream.compression = Compression::kAuto;
+    options.channel.files = std::make_shared<const FileList>(list_);
+    return options;
+  }
+
+  std::vector<Records> records_;  // of each file
+  Records all_;
+  std::vector<std::string> contents_;
+  FileList list_;
+};
+
+INSTANTIATE_TEST_SUITE_P(ScalarsAndBatches, ReadAheadOfFilesTest, ::testing::Values(0, 1, 64));
+
+TEST_P(ReadAheadOfFilesTest, EveryRecordInOrder) {
+  for (const size_t budget : {size_t{1} << 10, size_t{1} << 20}) {
+    ReaderCounters counters;
+    ReadAhead reader(FileOptions(3), budget, &counters);
+    const CancelToken cancel;
+    Records read;
+    while (Read(reader, cancel, &read)) {
+    }
+    Records expected;
+    for (int epoch = 0; epoch < 3; ++epoch) {
+      expected.insert(expected.end(), all_.begin(), all_.end());
+    }
+    EXPECT_TRUE(read == expected);
+    EXPECT_EQ(counters.Get().epochs, 3U);
+  }
+}
+
+TEST_P(ReadAheadOfFilesTest, EachElementSaysWhereToGoOn) {
+  Shard shard;
+  for (shard.count = 1; shard.count <= 3; ++shard.count) {
+    shard.index = shard.count - 1;
+    ElementOptions options = FileOptions(2);
+    options.shard = shard;
+    std::vector<Records> elements;
+    std::vector<SequencePosition> positions;
+    const CancelToken cancel;
+    WaitObserver observer;
+    {
+      ReadAhead reader(options, size_t{1} << 20, &counters_);
+      while (const std::optional<Element> element = reader.Next({&cancel, &observer})) {
+        const auto strings = element->tensors.front().flat<tstring>();
+        elements.emplace_back();
+        for (int64_t i = 0; i < strings.size(); ++i) elements.back().emplace_back(strings(i));
+        positions.push_back(element->position);
+        // The file and what is in front of it are as the position says.
+        const SequencePosition& position = positions.back();
+        size_t before = 0;
+        for (uint64_t file = 0; file < position.file; ++file) before += records_[file].size();
+        ASSERT_EQ(position.records, before + position.file_records);
+        ASSERT_LE(position.file_records, records_[position.file].size());
+      }
+    }
+    Random random(6);
+    for (size_t at = 0; at + 1 < elements.size();
+         at += 1 + random.Below(1 + elements.size() / 40)) {
+      ElementReader reader(options, 0, {&cancel, nullptr}, &counters_);
+      reader.Resume(positions[at]);
+      const std::optional<Element> element = reader.Next();
+      ASSERT_TRUE(element);
+      const auto strings = element->tensors.front().flat<tstring>();
+      Records next;
+      for (int64_t i = 0; i < strings.size(); ++i) next.emplace_back(strings(i));
+      ASSERT_EQ(next, elements[at + 1]) << "behind element " << at << " of " << elements.size();
+    }
+  }
+}
+
+TEST_P(ReadAheadOfFilesTest, AnErrorComesWhereItBelongsAndTheNextFileAfterIt) {
+  std::filesystem::resize_file(list_.files[1].path, contents_[1].size() / 2);
+  ReadAhead reader(FileOptions(1), size_t{1} << 20, &counters_);
+  const CancelToken cancel;
+  Records read;
+  int errors = 0;
+  for (bool more = true; more;) {
+    try {
+      more = Read(reader, cancel, &read);
+    } catch (const DataLossError& error) {
+      ++errors;
+      EXPECT_NE(std::string(error.what()).find(list_.files[1].path), std::string::npos);
+      // A batch waits for more than the first file has.
+      EXPECT_TRUE(GetParam() > 1 || read == records_[0]);
+    }
+  }
+  EXPECT_EQ(errors, 1);
+  Records expected = records_[0];
+  for (size_t file = 2; file < kFiles; ++file) {
+    expected.insert(expected.end(), records_[file].begin(), records_[file].end());
+  }
+  EXPECT_TRUE(read == expected);
+}
+
+TEST_P(ReadAheadOfFilesTest, MayBeDroppedAtAnyMoment) {
+  Random random(7);
+  for (int i = 0; i < 30; ++i) {
+    ReadAhead reader(FileOptions(-1), size_t{1} << random.Below(20), &counters_);
+    const CancelToken cancel;
+    Records read;
+    for (uint64_t left = random.Below(900); left > 0; --left) {
+      if (!Read(reader, cancel, &read)) break;
+    }
+    for (size_t at = 0; at < read.size(); ++at) ASSERT_TRUE(read[at] == all_[at % all_.size()]);
+  }
+}
+
+TEST_P(ReadAheadOfFilesTest, CancelledCallsLoseNothing) {
+  ReadAhead reader(FileOptions(4), size_t{1} << 12, &counters_);
+  CancelToken cancel;
+  std::atomic<bool> stop{false};
+  std::thread canceller([&] {
+    Random random(1);
+    while (!stop) {
+      cancel.Cancel();
+      std::this_thread::sleep_for(microseconds(random.Below(300)));
+    }
+  });
+  Records read;
+  for (;;) {
+    try {
+      if (!Read(reader, cancel, &read)) break;
+    } catch (const CancelledError&) {
+      cancel.Reset();
+    }
+  }
+  stop = true;
+  canceller.join();
+  EXPECT_EQ(read.size(), 4 * all_.size());
+}
+
+TEST_P(ReadAheadOfFilesTest, NoRecordIsLeftOutWhereMemoryRunsOut) {
+  if (testing::kSanitized) GTEST_SKIP() << "sanitizers have their own operator new";
+  bool struck = true;
+  for (uint64_t at = 1; struck && !HasFailure(); ++at) {
+    SCOPED_TRACE(::testing::Message() << "allocation " << at);
+    const CancelToken cancel;
+    ElementReader reader(FileOptions(1), 0, {&cancel, nullptr}, &counters_);
+    Records read;
+    read.reserve(all_.size());
+    bool failed = false;
+    const auto read_next = [&] {
+      const std::optional<Element> element = reader.Next();
+      if (!element) return false;
+      const auto strings = element->tensors.front().flat<tstring>();
+      for (int64_t i = 0; i < strings.size(); ++i) read.emplace_back(strings(i));
+      return true;
+    };
+    {
+      const ScopedAllocationFault fault(at);
+      try {
+        read_next();
+        read_next();
+      } catch (const std::bad_alloc&) {
+        failed = true;
+      }
+      struck = fault.struck();
+    }
+    while (read_next()) {
+    }
+    // Of each file the beginning; all of it unless memory ran out.
+    auto next = read.begin();
+    for (const Records& records : records_) {
+      for (size_t i = 0; i < records.size(); ++i, ++next) {
+        if (next != read.end() && *next == records[i]) continue;
+        ASSERT_TRUE(failed);
+        break;
+      }
+    }
+    ASSERT_TRUE(next == read.end()) << next->substr(0, 20);
   }
 }
 
