@@ -41,6 +41,9 @@ struct DatasetAttributes {
   std::vector<std::string> manifest_attributes;
   std::vector<std::string> reshuffled_channels;
 
+  // Where what is read is counted.
+  const std::string& stats_folder() const { return stats_dir.empty() ? pipe_dir : stats_dir; }
+
   // Calls `visit`(name, attribute) for each of them.
   template <typename Attributes, typename Visit>
   static void ForEach(Attributes& attributes, Visit visit) {

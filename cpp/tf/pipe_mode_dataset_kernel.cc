@@ -195,10 +195,8 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
     const std::lock_guard<std::mutex> lock(mu_);
     return StatusOf([this] {
       cancel_ = std::make_unique<CancelToken>();
-      const ChannelOptions& channel = dataset()->options_.channel;
-      const std::string& stats_dir = dataset()->attributes_.stats_dir;
-      counters_ =
-          StatsRegistry().Add(stats_dir.empty() ? channel.pipe_dir : stats_dir, channel.channel);
+      counters_ = StatsRegistry().Add(dataset()->attributes_.stats_folder(),
+                                      dataset()->options_.channel.channel);
       guard_ = std::make_unique<CallGuard>(cancel_.get(), counters_.get());
       const int64_t read_ahead_bytes = dataset()->attributes_.read_ahead_bytes;
       const ElementOptions& options = dataset()->options_;
@@ -379,6 +377,7 @@ void PipeModeDatasetOp::MakeDataset(OpKernelContext* ctx, data::DatasetBase** ou
   // Not only when a wait begins: a signal may come before that, while TensorFlow compiles the first
   // step.
   PythonInterrupt::Watch();
+  StatsRegistry().Announce(attributes_.stats_folder(), channel);
   *output = new Dataset(ctx, attributes_, std::move(options));
 }
 

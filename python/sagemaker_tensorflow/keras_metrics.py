@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from sagemaker_tensorflow import _arguments
 from sagemaker_tensorflow._dataset_tree import pipe_mode_datasets
 from sagemaker_tensorflow._tf import tf
 from sagemaker_tensorflow.stats import ChannelStats, channel_stats
@@ -46,12 +47,12 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
     Args:
         datasets: The pipelines, or names of channels, to watch: one, or a list or tuple of them. In
             a pipeline the channels are found, but for those that a function makes, as with
-            ``interleave``. A name means the channel in the default ``pipe_dir``.
+            ``interleave``. A name means what it does to ``channel_stats``.
         log_dir: Where to write the same for TensorBoard, by itself; ``None``: nowhere.
         warn_after: Seconds, more than 0; ``None`` never warns of waiting.
 
     Raises:
-        TypeError: If ``datasets`` is something else.
+        TypeError: If ``datasets`` is something else, or the type of another argument is not valid.
         ValueError: If a pipeline has no channel in it, or ``warn_after`` is not positive.
     """
 
@@ -62,6 +63,7 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
         warn_after: float | None = 60.0,
     ) -> None:
         super().__init__()
+        _arguments.check(log_dir=log_dir, warn_after=warn_after)
         if warn_after is not None and not warn_after > 0:
             raise ValueError(f"warn_after must be more than 0 seconds, or None, not {warn_after!r}")
         # Nothing else is iterated over: of a dataset, that would read an epoch.
@@ -75,7 +77,7 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
             for channel in self._sources
             if warn_after is not None
         }
-        self._log_dir = None if log_dir is None else os.fspath(log_dir)
+        self._log_dir = None if log_dir is None else os.fsdecode(log_dir)
         self._writer: Any = None
         self._phases: dict[str, _Phase] = {}
         self._phase: _Phase | None = None

@@ -56,12 +56,15 @@ def parse_example(
         ``serialized.shape + s``.
 
     Raises:
-        ValueError: If ``features`` is empty or a feature makes no sense.
+        TypeError: If ``features`` is not a dict.
+        ValueError: If ``features`` is empty or a feature is not valid.
         OpLibraryError: If this installation does not fit the TensorFlow found.
         tf.errors.InvalidArgumentError: If an Example lacks a feature without a default value, has
             values of another type or another number of them, or is no serialized Example; the
             message names Example and feature.
     """
+    if not isinstance(features, Mapping):
+        raise TypeError(f"features must be a dict, not {type(features).__name__}")
     if not features:
         raise ValueError("features must name what to parse; it is empty")
     if example_names is not None:
