@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from sagemaker_tensorflow import _arguments
+from sagemaker_tensorflow import _arguments, _paths
 from sagemaker_tensorflow._dataset_tree import pipe_mode_datasets
 from sagemaker_tensorflow._tf import tf
 from sagemaker_tensorflow.stats import ChannelStats, channel_stats
@@ -47,7 +47,7 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
     Args:
         datasets: The pipelines, or names of channels, to watch: one, or a list or tuple of them. In
             a pipeline the channels are found, but for those that a function makes, as with
-            ``interleave``. A name means what it does to ``channel_stats``.
+            ``interleave``. A name means the channel in the default ``pipe_dir``.
         log_dir: Where to write the same for TensorBoard, by itself; ``None``: nowhere.
         warn_after: Seconds, more than 0; ``None`` never warns of waiting.
 
@@ -257,7 +257,9 @@ def _sources(dataset: tf.data.Dataset | str) -> list[tuple[str, Callable[[], Cha
     """Returns the channels of a pipeline, each with what tells how it goes."""
     if isinstance(dataset, str):
         name = dataset
-        return [(name, lambda: channel_stats(name))]
+        # All looks must be at one place, whatever else this process has read by then.
+        folder = _paths.pipe_dir()
+        return [(name, lambda: channel_stats(name, folder))]
     if not isinstance(dataset, tf.data.Dataset):
         raise TypeError(
             "PipeModeMetrics watches tf.data datasets and names of channels, and lists of them, "

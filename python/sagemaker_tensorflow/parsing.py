@@ -31,9 +31,13 @@ def parse_example(
 ) -> dict[str, Any]:
     """Parses serialized ``tf.train.Example`` messages, as ``tf.io.parse_example`` does.
 
-    The arguments, the results and their shapes are the same, and so is what is an error. Features
-    of a fixed length, ``tf.io.FixedLenFeature``, are parsed by an op of this package, which is
-    several times as fast; all others by ``tf.io.parse_example``::
+    The arguments, the results and their shapes are the same, and so is what is an error, for all
+    Examples that libraries write; docs/formats.md lists the others. For one, where a feature stands
+    twice in an Example, TensorFlow looks at the last one alone, and here the first one must fit,
+    too.
+
+    Features of a fixed length, ``tf.io.FixedLenFeature``, are parsed by an op of this package,
+    which is several times as fast; all others by ``tf.io.parse_example``::
 
         ds = PipeModeDataset('training', 'TFRecord').batch(64)
         ds = ds.map(lambda records: parse_example(records, FEATURES), num_parallel_calls=AUTOTUNE)
