@@ -54,6 +54,10 @@ class StreamEncoder:
         framed = self._frame(record)
         return framed if self._compressor is None else self._compressor.compress(framed)
 
+    def cut(self) -> bytes:
+        """Returns the bytes of all records so far, for a stream that is not to pass for whole."""
+        return b"" if self._compressor is None else self._compressor.flush(zlib.Z_SYNC_FLUSH)
+
     def finish(self) -> bytes:
         """Returns the rest of the stream."""
         return b"" if self._compressor is None else self._compressor.flush()

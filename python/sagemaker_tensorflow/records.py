@@ -29,6 +29,7 @@ next record; any other ``DataLossError``, and ``DeadlineExceededError``, end the
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -242,13 +243,6 @@ class ChannelReader(_CheckedCalls, _native.ChannelReader):
             max_corrupted_records_to_skip=max_corrupted_records_to_skip,
         )
         folder = _paths.pipe_dir(pipe_dir)
-        if not Path(folder).is_dir():
-            raise NotFoundError(
-                f"there is no folder '{folder}', where a SageMaker training job has its FIFOs. "
-                "Elsewhere, pass pipe_dir, or set SAGEMAKER_BASE_DIR; "
-                "sagemaker_tensorflow.testing.serve() makes all that a script needs on your own "
-                "machine"
-            )
         super().__init__(
             channel,
             record_format,
@@ -261,6 +255,13 @@ class ChannelReader(_CheckedCalls, _native.ChannelReader):
             max_record_bytes=max_record_bytes,
             max_corrupted_records_to_skip=max_corrupted_records_to_skip,
         )
+        if not Path(folder).is_dir():
+            raise NotFoundError(
+                f"there is no folder '{folder}', where a SageMaker training job has its FIFOs. "
+                "Elsewhere, pass pipe_dir, or set SAGEMAKER_BASE_DIR; "
+                "sagemaker_tensorflow.testing.serve() makes all that a script needs on your own "
+                "machine"
+            )
 
 
 class ChannelWriter(_native.ChannelWriter):
@@ -297,7 +298,7 @@ class ChannelWriter(_native.ChannelWriter):
     ) -> None:
         _arguments.check(
             InvalidArgumentError,
-            path=pipe_dir,
+            pipe_dir=pipe_dir,
             channel=channel,
             first_epoch=first_epoch,
             chunk_bytes=chunk_bytes,
@@ -429,5 +430,7 @@ class RecordWriter:
     ) -> None:
         if exc_type is None:
             self.close()
-        else:
+        elif self._file.is_open:
+            with contextlib.suppress(OSError):
+                self._file.write(self._encoder.cut())
             self._file.discard()
