@@ -312,63 +312,11 @@ std::unique_ptr<EpochReader> MakeEpochReader(
   return std::make_unique<EpochReader>(std::move(options));
 }
 
-constexpr char kReadBatchDoc[] =
-    R"doc(Reads up to so many records, fewer only at the end, before an error or for ``max_bytes``.
-
-Args:
-    max_records: At least 1. The call waits until there are so many.
-    max_bytes: No further record is read once the batch holds so many bytes. Default: no limit.
-
-Returns:
-    A tuple ``(data, offsets)``: ``data``, uint8 of shape [total bytes], holds the records one
-    behind the other, and ``offsets``, int64 of shape [n + 1], where each begins and the last one
-    ends. At the end of the stream n is 0. The memory of both belongs to the caller.
-
-Raises:
-    PipeError: As ``next``. An error that comes after records of the batch is raised by the next
-        call, so that none of them is lost.
-)doc";
-
-constexpr char kSkipDoc[] = R"doc(Drops up to ``count`` records, with all the checks of reading.
-
-Returns:
-    How many were dropped; fewer than ``count`` only at the end of the stream.
-)doc";
-
 constexpr char kCloseDoc[] =
     R"doc(Closes the file, and ends the call that another thread is in with CancelledError.
 
 Later calls end like that too, and the writer of a FIFO sees that its reader is gone. May be called
 again.
-)doc";
-
-constexpr char kRecordReaderDoc[] = R"doc(The records of one file or FIFO: an iterator of ``bytes``.
-
-The file is opened at once; on a FIFO the first read waits for a writer. A context manager that
-closes.
-
-Args:
-    path: A FIFO or a regular file.
-    record_format: ``'RecordIO'``, ``'TFRecord'`` or ``'TextLine'``, in any case.
-    compression_type: ``'GZIP'`` or ``'ZLIB'``, in any case; ``None`` or ``''`` for none; ``'AUTO'``
-        for gzip if the stream begins like it.
-    recordio_parts: How the parts of a RecordIO record in several parts are put together:
-        ``'joined'`` as they are, ``'dmlc'`` with the magic number between them, which dmlc-core
-        drops there.
-    max_record_bytes: A longer record is an error.
-    max_corrupted_records_to_skip: How many TFRecords in a row may fail the CRC of their payload and
-        be dropped before that is an error.
-    read_timeout: Seconds to wait for each next byte; ``None`` is no limit.
-    name: What errors call the file. Default: its path.
-
-Raises:
-    NotFoundError: If there is no such file.
-    FailedPreconditionError: If it is neither a FIFO nor a regular file.
-    InvalidArgumentError: If an argument makes no sense.
-
-Reading raises ``DataLossError`` if bytes are corrupt or missing (the stream is at its end then),
-``CorruptRecordError`` if only one record is (the next call reads on), ``DeadlineExceededError``
-after ``read_timeout``, and ``CancelledError`` after ``close()``.
 )doc";
 
 }  // namespace
@@ -381,9 +329,9 @@ void BindReaders(py::module_& module) {
   py::class_<Reader>(module, "Reader", "What all readers have in common.", py::module_local())
       .def("__iter__", [](py::object self) { return self; })
       .def("__next__", &Reader::Next)
-      .def("read_batch", &Reader::ReadBatch, kReadBatchDoc, "max_records"_a,
+      .def("read_batch", &Reader::ReadBatch, "See records.RecordReader.", "max_records"_a,
            "max_bytes"_a = py::none())
-      .def("skip", &Reader::Skip, kSkipDoc, "count"_a)
+      .def("skip", &Reader::Skip, "See records.RecordReader.", "count"_a)
       .def("close", &Reader::Close, kCloseDoc)
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](Reader& self, const py::args&) { self.Close(); })
@@ -391,7 +339,8 @@ void BindReaders(py::module_& module) {
       .def_property_readonly("corrupted_records", &Reader::corrupted_records,
                              "Corrupt records met so far.");
 
-  py::class_<FileReader, Reader>(module, "RecordReader", kRecordReaderDoc, py::module_local())
+  py::class_<FileReader, Reader>(module, "RecordReader", "See records.RecordReader.",
+                                 py::module_local())
       .def(py::init(&MakeFileReader), "path"_a, "record_format"_a = "RecordIO", py::kw_only(),
            "compression_type"_a = py::none(), "recordio_parts"_a = "joined",
            "max_record_bytes"_a = kDefaultMaxRecord, "max_corrupted_records_to_skip"_a = 0,

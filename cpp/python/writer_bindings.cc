@@ -144,40 +144,6 @@ py::bytes Encode(const py::object& record, const std::string& record_format,
   return encoded;
 }
 
-constexpr char kEncodeDoc[] = R"doc(Returns one record as a stream holds it.
-
-Args:
-    record: Any bytes-like object.
-    record_format: ``'RecordIO'``, ``'TFRecord'`` or ``'TextLine'``, in any case.
-    recordio_parts: ``'joined'`` splits a long RecordIO record at any byte; ``'dmlc'`` splits it as
-        dmlc-core does, where the payload holds the magic number.
-    recordio_max_part_bytes: With ``'joined'``: longer records become parts of so many bytes.
-
-Raises:
-    InvalidArgumentError: If an argument makes no sense, or the format cannot hold the record: a
-        newline in a text line, 2^29 bytes and more in dmlc RecordIO.
-)doc";
-
-constexpr char kChannelWriterDoc[] =
-    R"doc(Plays the service: feeds the FIFOs of one channel, one after the other.
-
-Each epoch is ``begin_epoch()``, any number of ``write(...)``, ``end_epoch()``.
-
-Args:
-    pipe_dir: Folder of the FIFOs; must exist.
-    channel: Name of the channel.
-    first_epoch: Number of the first FIFO.
-    chunk_bytes: How many bytes are given to one system call.
-    bytes_per_second: Limit; ``None`` is none.
-    fault: What goes wrong, on purpose, in each epoch at ``fault_at_byte``: ``'stop'`` closes the
-        FIFO, ``'stall'`` writes nothing more until the reader closes it, ``'die'`` kills this
-        process.
-    fault_at_byte: Bytes of an epoch that are written before ``fault``.
-
-Raises:
-    InvalidArgumentError: If an argument makes no sense.
-)doc";
-
 constexpr char kBeginEpochDoc[] =
     R"doc(Makes the FIFO of the next epoch and waits until a reader has opened it.
 
@@ -202,7 +168,7 @@ Raises:
 void BindWriters(py::module_& module) {
   using namespace pybind11::literals;  // NOLINT(google-build-using-namespace): arg names
 
-  module.def("encode", &Encode, kEncodeDoc, "record"_a, "record_format"_a = "RecordIO",
+  module.def("encode", &Encode, "See records.encode.", "record"_a, "record_format"_a = "RecordIO",
              py::kw_only(), "recordio_parts"_a = "joined",
              "recordio_max_part_bytes"_a = static_cast<int64_t>(kRecordIoMaxPartBytes));
 
@@ -211,7 +177,8 @@ void BindWriters(py::module_& module) {
       "Whether somebody has a FIFO open for reading. No child that is forked meanwhile keeps it.",
       "path"_a);
 
-  py::class_<ChannelWriter>(module, "ChannelWriter", kChannelWriterDoc, py::module_local())
+  py::class_<ChannelWriter>(module, "ChannelWriter", "See records.ChannelWriter.",
+                            py::module_local())
       .def(py::init(&MakeChannelWriter), "pipe_dir"_a, "channel"_a, py::kw_only(),
            "first_epoch"_a = 0, "chunk_bytes"_a = int64_t{1} << 20,
            "bytes_per_second"_a = py::none(), "fault"_a = py::none(), "fault_at_byte"_a = 0)

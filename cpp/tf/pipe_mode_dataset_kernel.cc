@@ -394,6 +394,7 @@ void PipeModeDatasetOp::MakeDataset(OpKernelContext* ctx, data::DatasetBase** ou
   // Not only when a wait begins: a signal may come before that, while TensorFlow compiles the first
   // step.
   PythonInterrupt::Watch();
+  StatsRegistry().Announce(attributes_.pipe_dir, channel);
   *output = new Dataset(ctx, attributes_, std::move(options));
 }
 

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "tensorflow/core/framework/op.h"
@@ -89,6 +91,45 @@ class PipeModeStatsOp final : public OpKernel {
 };
 
 REGISTER_KERNEL_BUILDER(Name("PipeModeStats").Device(tensorflow::DEVICE_CPU), PipeModeStatsOp);
+
+REGISTER_OP("PipeModeStatsFolders")
+    .Attr("channel: string")
+    .Attr("default_dir: string")
+    .Output("folders: string")
+    .SetIsStateful()
+    .SetShapeFn([](tensorflow::shape_inference::InferenceContext* c) {
+      c->set_output(0, c->Vector(c->UnknownDim()));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+Tells where PipeModeStats finds a channel that is asked for by its name alone.
+
+channel: The channel's name.
+default_dir: The folder that is meant if a dataset of this process has the channel there.
+folders: `default_dir`, or else each folder in which this process has read such a channel.
+)doc");
+
+class PipeModeStatsFoldersOp final : public OpKernel {
+ public:
+  explicit PipeModeStatsFoldersOp(OpKernelConstruction* ctx) : OpKernel(ctx) {
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("channel", &channel_));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("default_dir", &default_dir_));
+  }
+
+  void Compute(OpKernelContext* ctx) override {
+    const std::vector<std::string> folders = StatsRegistry().Folders(channel_, default_dir_);
+    Tensor* tensor = nullptr;
+    OP_REQUIRES_OK(ctx, ctx->allocate_output(0, {static_cast<int64_t>(folders.size())}, &tensor));
+    std::copy(folders.begin(), folders.end(), tensor->vec<tstring>().data());
+  }
+
+ private:
+  std::string channel_;
+  std::string default_dir_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("PipeModeStatsFolders").Device(tensorflow::DEVICE_CPU),
+                        PipeModeStatsFoldersOp);
 
 }  // namespace
 }  // namespace pipemode

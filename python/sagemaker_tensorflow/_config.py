@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sagemaker_tensorflow.exceptions import PipeModeDatasetException
+from sagemaker_tensorflow.exceptions import ChannelTypeError, PipeModeDatasetException
 
 InputDataConfig = dict[str, dict[str, Any]]
 
@@ -104,7 +104,9 @@ def check_pipe_channel(config: InputDataConfig, channel: str) -> None:
 
 
 def _check_channel(config: InputDataConfig, channel: Any) -> None:
-    if not isinstance(channel, str) or not _CHANNEL_NAME.fullmatch(channel):
+    if not isinstance(channel, str):
+        raise ChannelTypeError(f"{channel!r} is no channel name: channel must be a str")
+    if not _CHANNEL_NAME.fullmatch(channel):
         raise PipeModeDatasetException(
             f"{channel!r} is no channel name: 1 to 64 letters, digits, '.', '-', '_' are allowed, "
             "and no path"

@@ -10,27 +10,31 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sagemaker_tensorflow import _arguments
+
 PathArgument = str | os.PathLike[str] | None
 
 
 def pipe_dir(argument: PathArgument = None) -> str:
     """Returns the folder of the FIFOs: ``argument`` or ``<input>/data``."""
     # Spelled in one way, for what is counted is found by it.
-    return str(Path(_given(argument) or _input_dir() / "data"))
+    return str(Path(_given("pipe_dir", argument) or _input_dir() / "data"))
 
 
 def config_dir(argument: PathArgument = None) -> str:
     """Returns the folder of ``inputdataconfig.json``: ``argument`` or ``<input>/config``."""
-    return _given(argument) or os.environ.get("SM_INPUT_CONFIG_DIR") or str(_input_dir() / "config")
+    given = _given("config_dir", argument)
+    return given or os.environ.get("SM_INPUT_CONFIG_DIR") or str(_input_dir() / "config")
 
 
 def state_dir(argument: PathArgument = None) -> str:
     """Returns the folder of the epoch numbers: ``argument`` or ``<base>/pipe_state``."""
-    return _given(argument) or str(_base_dir() / "pipe_state")
+    return _given("state_dir", argument) or str(_base_dir() / "pipe_state")
 
 
-def _given(argument: PathArgument) -> str | None:
-    return None if argument is None else os.fspath(argument)
+def _given(name: str, argument: PathArgument) -> str | None:
+    _arguments.check(**{name: argument})
+    return None if argument is None else os.fsdecode(argument)
 
 
 def _base_dir() -> Path:

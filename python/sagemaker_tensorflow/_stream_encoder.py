@@ -6,6 +6,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING
 
+from sagemaker_tensorflow import _arguments
 from sagemaker_tensorflow._native import InvalidArgumentError, encode
 
 if TYPE_CHECKING:
@@ -29,6 +30,13 @@ class StreamEncoder:
         recordio_parts: str = "joined",
         recordio_max_part_bytes: int = DEFAULT_MAX_PART_BYTES,
     ) -> None:
+        _arguments.check(
+            InvalidArgumentError,
+            record_format=record_format,
+            compression_type=compression_type,
+            recordio_parts=recordio_parts,
+            recordio_max_part_bytes=recordio_max_part_bytes,
+        )
         self._record_format = record_format
         self._recordio_parts = recordio_parts
         self._recordio_max_part_bytes = recordio_max_part_bytes
@@ -45,6 +53,10 @@ class StreamEncoder:
         """Returns the bytes that are ready by now; with compression, these come late."""
         framed = self._frame(record)
         return framed if self._compressor is None else self._compressor.compress(framed)
+
+    def cut(self) -> bytes:
+        """Returns the bytes of all records so far, for a stream that is not to pass for whole."""
+        return b"" if self._compressor is None else self._compressor.flush(zlib.Z_SYNC_FLUSH)
 
     def finish(self) -> bytes:
         """Returns the rest of the stream."""

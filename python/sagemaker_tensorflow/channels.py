@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import numbers
 import os
 from pathlib import Path
 from typing import Any
 
-from sagemaker_tensorflow import _config, _paths
+from sagemaker_tensorflow import _arguments, _config, _paths
 from sagemaker_tensorflow._channel_files import ChannelFiles, FilesArgument, list_files
 from sagemaker_tensorflow.exceptions import PipeModeDatasetException
 from sagemaker_tensorflow.pipemode import PipeModeDataset
@@ -79,9 +80,14 @@ def channel_dataset(
         PipeModeDatasetException: As ``PipeModeDataset``; or the channel has an unknown input mode,
             no folder, or one that cannot be read, has links in a circle or to nothing, or no file
             that ``files`` matches; or ``files`` or ``shard_files`` does not go with the job.
-        TypeError: If an option is unknown.
+        TypeError: If an option is unknown, or the type of an argument is not valid.
         ValueError: If ``shard_files`` or ``num_parallel_reads`` is out of range.
     """
+    _arguments.check(
+        record_format=record_format,
+        compression_type=compression_type,
+        num_parallel_reads=num_parallel_reads,
+    )
     if compression_type is None:
         compression_type = "AUTO"
     _check_shard_files(shard_files)
@@ -151,6 +157,14 @@ def _find(
 def _check_shard_files(shard_files: tuple[int, int] | None) -> None:
     if shard_files is None:
         return
+    if (
+        not isinstance(shard_files, tuple | list)
+        or len(shard_files) != 2
+        or not all(isinstance(n, numbers.Integral) and not isinstance(n, bool) for n in shard_files)
+    ):
+        raise TypeError(
+            f"shard_files must be two ints, (num_shards, index), or None, not {shard_files!r}"
+        )
     num_shards, index = shard_files
     if not 0 <= index < num_shards:
         raise ValueError(

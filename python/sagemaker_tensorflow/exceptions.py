@@ -6,5 +6,9 @@ class PipeModeDatasetException(Exception):  # noqa: N818 - the predecessor's nam
     """The job's configuration does not fit the dataset; the message says what to change."""
 
 
+class ChannelTypeError(PipeModeDatasetException, TypeError):
+    """A channel is something that cannot be a name."""
+
+
 class OpLibraryError(ImportError):
     """This installation has no op library that fits the TensorFlow found."""

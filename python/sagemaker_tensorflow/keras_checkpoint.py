@@ -7,6 +7,7 @@ import os
 import warnings
 from typing import Any
 
+from sagemaker_tensorflow import _arguments
 from sagemaker_tensorflow._config import is_reshuffled
 from sagemaker_tensorflow._dataset_tree import pipe_mode_datasets
 from sagemaker_tensorflow._tf import tf
@@ -43,7 +44,7 @@ class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
             SageMaker copies to S3 and back.
         dataset: What to train on. Pass ``checkpoint.dataset`` in its place to ``fit``.
         save_freq: Save after so many batches, or after each ``'epoch'``.
-        max_to_keep: How many checkpoints to keep.
+        max_to_keep: How many checkpoints to keep; ``None`` keeps all.
 
     Attributes:
         dataset: The same elements as the argument's, for ``fit`` to train on and nothing else. Its
@@ -51,11 +52,13 @@ class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
         initial_epoch: The epoch to go on with, 0 without a checkpoint.
 
     Raises:
-        ValueError: If ``save_freq`` is neither a positive number nor ``'epoch'``, or ``folder``
-            holds a checkpoint of something else. ``fit`` raises it if the model is not built, if
-            ``steps_per_epoch`` or ``initial_epoch`` is missing or not that of the checkpoint, or if
-            ``dataset`` is read for something else meanwhile, as validation; AssertionError if the
-            checkpoint is that of another model; and what restoring an iterator raises.
+        TypeError: If the type of another argument than ``save_freq`` is not valid.
+        ValueError: If ``save_freq`` is neither a positive number nor ``'epoch'``, ``max_to_keep``
+            is less than 1, or ``folder`` holds a checkpoint of something else. ``fit`` raises it if
+            the model is not built, if ``steps_per_epoch`` or ``initial_epoch`` is missing or not
+            that of the checkpoint, or if ``dataset`` is read for something else meanwhile, as
+            validation; AssertionError if the checkpoint is that of another model; and what
+            restoring an iterator raises.
 
     Warns:
         UserWarning: If the job reshuffles a channel for each epoch: the records behind the saved
@@ -67,15 +70,20 @@ class PipeModeCheckpoint(tf.keras.callbacks.Callback):  # type: ignore[misc]
         folder: str | os.PathLike[str],
         dataset: tf.data.Dataset,
         save_freq: int | str = "epoch",
-        max_to_keep: int = 2,
+        max_to_keep: int | None = 2,
     ) -> None:
         super().__init__()
+        _arguments.check(folder=folder, max_to_keep=max_to_keep)
+        if not isinstance(dataset, tf.data.Dataset):
+            raise TypeError(f"dataset must be a tf.data.Dataset, not {type(dataset).__name__}")
         is_positive = isinstance(save_freq, int) and save_freq > 0
         if save_freq != "epoch" and (isinstance(save_freq, bool) or not is_positive):
             raise ValueError(f"save_freq must be a number of batches or 'epoch', not {save_freq!r}")
-        if tf.train.latest_checkpoint(os.fspath(folder)) is None:  # else restoring warns
+        if max_to_keep is not None and max_to_keep < 1:
+            raise ValueError(f"max_to_keep must be at least 1, or None, not {max_to_keep}")
+        self.folder = os.fsdecode(folder)
+        if tf.train.latest_checkpoint(self.folder) is None:  # else restoring warns
             _warn_if_reshuffled(dataset)
-        self.folder = os.fspath(folder)
         self.dataset = _KeptIterators(dataset, self)
         self._save_freq = save_freq
         self._max_to_keep = max_to_keep

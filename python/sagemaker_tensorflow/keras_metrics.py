@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from sagemaker_tensorflow import _arguments, _paths
 from sagemaker_tensorflow._dataset_tree import pipe_mode_datasets
 from sagemaker_tensorflow._tf import tf
 from sagemaker_tensorflow.stats import ChannelStats, channel_stats
@@ -51,7 +52,7 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
         warn_after: Seconds, more than 0; ``None`` never warns of waiting.
 
     Raises:
-        TypeError: If ``datasets`` is something else.
+        TypeError: If ``datasets`` is something else, or the type of another argument is not valid.
         ValueError: If a pipeline has no channel in it, or ``warn_after`` is not positive.
     """
 
@@ -62,6 +63,7 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
         warn_after: float | None = 60.0,
     ) -> None:
         super().__init__()
+        _arguments.check(log_dir=log_dir, warn_after=warn_after)
         if warn_after is not None and not warn_after > 0:
             raise ValueError(f"warn_after must be more than 0 seconds, or None, not {warn_after!r}")
         # Nothing else is iterated over: of a dataset, that would read an epoch.
@@ -75,7 +77,7 @@ class PipeModeMetrics(tf.keras.callbacks.Callback):  # type: ignore[misc]
             for channel in self._sources
             if warn_after is not None
         }
-        self._log_dir = None if log_dir is None else os.fspath(log_dir)
+        self._log_dir = None if log_dir is None else os.fsdecode(log_dir)
         self._writer: Any = None
         self._phases: dict[str, _Phase] = {}
         self._phase: _Phase | None = None
@@ -255,7 +257,9 @@ def _sources(dataset: tf.data.Dataset | str) -> list[tuple[str, Callable[[], Cha
     """Returns the channels of a pipeline, each with what tells how it goes."""
     if isinstance(dataset, str):
         name = dataset
-        return [(name, lambda: channel_stats(name))]
+        # All looks must be at one place, whatever else this process has read by then.
+        folder = _paths.pipe_dir()
+        return [(name, lambda: channel_stats(name, folder))]
     if not isinstance(dataset, tf.data.Dataset):
         raise TypeError(
             "PipeModeMetrics watches tf.data datasets and names of channels, and lists of them, "

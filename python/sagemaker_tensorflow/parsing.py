@@ -31,9 +31,13 @@ def parse_example(
 ) -> dict[str, Any]:
     """Parses serialized ``tf.train.Example`` messages, as ``tf.io.parse_example`` does.
 
-    The arguments, the results and their shapes are the same, and so is what is an error. Features
-    of a fixed length, ``tf.io.FixedLenFeature``, are parsed by an op of this package, which is
-    several times as fast; all others by ``tf.io.parse_example``::
+    The arguments, the results and their shapes are the same, and so is what is an error, for all
+    Examples that libraries write; docs/formats.md lists the others. For one, where a feature stands
+    twice in an Example, TensorFlow looks at the last one alone, and here the first one must fit,
+    too.
+
+    Features of a fixed length, ``tf.io.FixedLenFeature``, are parsed by an op of this package,
+    which is several times as fast; all others by ``tf.io.parse_example``::
 
         ds = PipeModeDataset('training', 'TFRecord').batch(64)
         ds = ds.map(lambda records: parse_example(records, FEATURES), num_parallel_calls=AUTOTUNE)
@@ -56,12 +60,15 @@ def parse_example(
         ``serialized.shape + s``.
 
     Raises:
-        ValueError: If ``features`` is empty or a feature makes no sense.
+        TypeError: If ``features`` is not a dict.
+        ValueError: If ``features`` is empty or a feature is not valid.
         OpLibraryError: If this installation does not fit the TensorFlow found.
         tf.errors.InvalidArgumentError: If an Example lacks a feature without a default value, has
             values of another type or another number of them, or is no serialized Example; the
             message names Example and feature.
     """
+    if not isinstance(features, Mapping):
+        raise TypeError(f"features must be a dict, not {type(features).__name__}")
     if not features:
         raise ValueError("features must name what to parse; it is empty")
     if example_names is not None:

@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sagemaker_tensorflow import _config, _op_library, _paths, _worker_lock
+import numpy as np
+
+from sagemaker_tensorflow import _arguments, _config, _op_library, _paths, _worker_lock
 from sagemaker_tensorflow._channel_files import ChannelFiles
 from sagemaker_tensorflow._tf import tf
-from sagemaker_tensorflow.exceptions import PipeModeDatasetException
+from sagemaker_tensorflow.exceptions import ChannelTypeError, PipeModeDatasetException
 from sagemaker_tensorflow.stats import ChannelStats, channel_stats
 
 __all__ = ["PipeModeDataset", "PipeModeDatasetException", "load_op"]
@@ -120,7 +122,10 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             another worker of ``TF_CONFIG``'s cluster reads the channel with the same ``state_dir``;
             or ``attributes`` are not those that the job sends, or it does not say which it sends.
         OpLibraryError: If this installation does not fit the TensorFlow found.
-        tf.errors.InvalidArgumentError: If another argument makes no sense.
+        tf.errors.InvalidArgumentError: If the value of another argument is not valid.
+        TypeError: If the type of an argument is not: nothing is rounded, and only ``True`` and
+            ``False`` are good for a ``bool``. Of ``channel`` it is a ``PipeModeDatasetException``,
+            too.
 
     Iterating raises, with channel, epoch, path, record number and byte offset in the message:
 
@@ -155,6 +160,22 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         strip_carriage_return: bool = False,
         attributes: Sequence[str] | bool | None = None,
     ) -> None:
+        _arguments.check(
+            _invalid,
+            record_format=record_format,
+            benchmark=benchmark,
+            benchmark_records_interval=benchmark_records_interval,
+            max_corrupted_records_to_skip=max_corrupted_records_to_skip,
+            compression_type=compression_type,
+            recordio_parts=recordio_parts,
+            open_timeout=open_timeout,
+            read_timeout=read_timeout,
+            max_record_bytes=max_record_bytes,
+            read_ahead_bytes=read_ahead_bytes,
+            skip_header_lines=skip_header_lines,
+            repeated_header=repeated_header,
+            strip_carriage_return=strip_carriage_return,
+        )
         files = channel if isinstance(channel, ChannelFiles) else None
         self.channel = files.channel if files else _as_str(channel)
         self.record_format = record_format
@@ -208,12 +229,19 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             count: A number; ``None`` or negative: without end.
             name: A name for the ``tf.data`` operation.
         """
-        static = -1 if count is None else _static_value(count)
-        # With benchmark, tools expect the totals of each epoch: an iterator for each.
-        in_op = self._arguments["batch_size"] == 0 and not self._arguments["shard_across_epochs"]
-        if static is None or not in_op or self.benchmark:
+        static = -1 if count is None else _static_int(count)
+        old = self._arguments
+        if (
+            static is None
+            or not _is_name(name)
+            or old["batch_size"] > 0
+            or old["shard_across_epochs"]
+            # Tools expect the totals of each epoch: an iterator for each.
+            or self.benchmark
+            or old["repeat_count"] * static > _MAX_INT64
+        ):
             return super().repeat(count, name=name)
-        return self._with(repeat_count=_repeated(self._arguments["repeat_count"], int(static)))
+        return self._with(repeat_count=_repeated(old["repeat_count"], static))
 
     def shard(self, num_shards: Any, index: Any, name: str | None = None) -> tf.data.Dataset:
         """Reads only each ``num_shards``-th record, or line, from number ``index`` on.
@@ -229,12 +257,13 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             index: Which one to read, from 0.
             name: A name for the ``tf.data`` operation.
         """
-        count, number = _static_value(num_shards), _static_value(index)
+        count, number = _static_int(num_shards), _static_int(index)
         old = self._arguments
         across = old["repeat_count"] != 1
         if (
             count is None
             or number is None
+            or not _is_name(name)
             or not 0 <= number < count
             or old["batch_size"] > 0
             or count * old["num_shards"] > _MAX_INT64
@@ -243,8 +272,8 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         ):
             return super().shard(num_shards, index, name=name)
         return self._with(
-            num_shards=int(count) * old["num_shards"],
-            shard_index=old["shard_index"] + int(number) * old["num_shards"],
+            num_shards=count * old["num_shards"],
+            shard_index=old["shard_index"] + number * old["num_shards"],
             shard_across_epochs=across,
         )
 
@@ -269,18 +298,25 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             deterministic: Without effect: the order is that of the channel.
             name: A name for the ``tf.data`` operation.
         """
-        size = _static_value(batch_size)
-        drop = _static_value(drop_remainder)
-        if size is None or size <= 0 or drop is None or self._arguments["batch_size"] > 0:
+        size, drop = _static_int(batch_size), _static_bool(drop_remainder)
+        if (
+            size is None
+            or size <= 0
+            or drop is None
+            or (num_parallel_calls is not None and _static_int(num_parallel_calls) is None)
+            or not isinstance(deterministic, bool | None)
+            or not _is_name(name)
+            or self._arguments["batch_size"] > 0
+        ):
             return super().batch(
                 batch_size, drop_remainder, num_parallel_calls, deterministic, name
             )
-        return self._with(batch_size=int(size), drop_remainder=bool(drop))
+        return self._with(batch_size=size, drop_remainder=drop)
 
     def with_options(
         self,
         options: tf.data.Options,
-        name: str | None = None,  # noqa: ARG002
+        name: str | None = None,
     ) -> tf.data.Dataset:
         """Sets ``tf.data`` options, as ``tf.data.Dataset.with_options``.
 
@@ -290,6 +326,8 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             options: They override what was set before.
             name: Without effect.
         """
+        if not _is_name(name):
+            return super().with_options(options, name=name)
         return self._like(self._arguments, (*self._tf_options, options))
 
     def stats(self) -> ChannelStats:
@@ -415,9 +453,7 @@ def _attributes(
     if not all(isinstance(name, str) for name in names):
         raise TypeError(f"attributes must be names, and not all are of type str: {names!r}")
     if not names:
-        raise tf.errors.InvalidArgumentError(
-            None, None, "attributes must have at least one name; None reads records one by one"
-        )
+        raise _invalid("attributes must have at least one name; None reads records one by one")
     # Another name for an attribute does no harm; one in the place of another does.
     if sent is not None and (
         len(names) != len(sent)
@@ -442,15 +478,38 @@ def _as_str(channel: Any) -> Any:
     if isinstance(value, bytes):
         value = value.decode(errors="backslashreplace")
     if not isinstance(value, str):
-        raise PipeModeDatasetException(
+        raise ChannelTypeError(
             f"channel must be a name or a scalar tf.string tensor, not {channel!r}"
         )
     return value
 
 
-def _static_value(value: Any) -> Any:
-    """Returns ``value``, if it is a tensor its value; ``None`` if that is not known yet."""
-    return tf.get_static_value(value) if tf.is_tensor(value) else value
+# Of what is given to a method of tf.data's, only what surely means this is done in the op. All else
+# is left to tf.data, which takes it or refuses it.
+
+
+def _static_int(value: Any) -> int | None:
+    """Returns ``value`` as ``int`` if it is one, or an int64 tensor that has one by now."""
+    if isinstance(value, tf.Tensor):
+        if value.dtype != tf.int64 or value.shape.rank != 0:
+            return None
+        value = tf.get_static_value(value)
+    is_int = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    return int(value) if is_int and -_MAX_INT64 <= value <= _MAX_INT64 else None
+
+
+def _static_bool(value: Any) -> bool | None:
+    """Returns ``value`` as ``bool`` if it is one, or a tensor of that type that has one by now."""
+    if isinstance(value, tf.Tensor):
+        if value.dtype != tf.bool or value.shape.rank != 0:
+            return None
+        value = tf.get_static_value(value)
+    return bool(value) if isinstance(value, bool | np.bool_) else None
+
+
+def _is_name(name: Any) -> bool:
+    """Returns whether tf.data takes ``name`` as that of an operation."""
+    return name is None or (isinstance(name, str) and name.isidentifier())
 
 
 def _repeated(first: int, second: int) -> int:
@@ -458,6 +517,10 @@ def _repeated(first: int, second: int) -> int:
     if 0 in (first, second):
         return 0
     return -1 if min(first, second) < 0 else first * second
+
+
+def _invalid(message: str) -> Exception:
+    return tf.errors.InvalidArgumentError(None, None, message)  # type: ignore[no-any-return]
 
 
 def _as_seconds(timeout: float | None) -> float:

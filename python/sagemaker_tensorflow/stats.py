@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from typing import Any
 
-from sagemaker_tensorflow import _op_library, _paths
+from sagemaker_tensorflow import _arguments, _op_library, _paths
+from sagemaker_tensorflow.exceptions import PipeModeDatasetException
 
 __all__ = ["ChannelStats", "channel_stats"]
 
@@ -59,33 +61,48 @@ class ChannelStats:
 
 
 def channel_stats(channel: str, pipe_dir: str | os.PathLike[str] | None = None) -> ChannelStats:
-    """Tells how the reading of ``channel`` goes; all zero for one that nobody reads.
+    """Tells how the reading of ``channel`` goes; all zero for one that was not read.
 
-    May be called from any thread at any time; it neither waits for iterators nor holds them up.
+    That is, in this process. May be called from any thread at any time; it neither waits for
+    iterators nor holds them up.
 
     Args:
         channel: Name of the channel.
         pipe_dir: Folder of its FIFOs, as was given to ``PipeModeDataset`` or ``channel_dataset``.
-            Default: as there.
+            ``None`` finds the channel by its name: in their default folder if a dataset of this
+            process has it there, else in the one folder where it was read. ``pipe_dir`` of the
+            result says which that is.
 
     Raises:
+        PipeModeDatasetException: If ``pipe_dir`` is ``None``, and the channel was read in several
+            folders, none of which is the default; the message lists them.
+        TypeError: If the type of an argument is not valid.
         OpLibraryError: If TensorFlow cannot be imported, or this installation does not fit it.
     """
+    _arguments.check(channel=channel)
+    folder = _paths.pipe_dir(pipe_dir)
+    if pipe_dir is None:
+        found = _run("pipe_mode_stats_folders", channel=channel, default_dir=folder)
+        folders = [os.fsdecode(name) for name in found]
+        if len(folders) > 1:
+            raise PipeModeDatasetException(
+                f"channel '{channel}' was read in several folders: pass pipe_dir, one of "
+                f"{folders}, or ask a dataset by its stats()"
+            )
+        folder = folders[0] if folders else folder
+    numbers = _run("pipe_mode_stats", channel=channel, pipe_dir=folder)
+    return ChannelStats(channel, folder, *(number.item() for number in numbers))
+
+
+def _run(name: str, **attributes: str) -> Any:
+    """Returns what an op without inputs gives now, as NumPy's arrays and scalars."""
     from sagemaker_tensorflow._tf import tf
 
-    folder = _paths.pipe_dir(pipe_dir)
-    op = _op_library.load().pipe_mode_stats
+    op = getattr(_op_library.load(), name)
     # Whatever graph or distribution strategy the caller is in.
     with tf.init_scope(), tf.device("CPU:0"):
         if tf.executing_eagerly():
-            numbers = {
-                name: value.numpy().item()
-                for name, value in op(pipe_dir=folder, channel=channel)._asdict().items()
-            }
-            return ChannelStats(channel=channel, pipe_dir=folder, **numbers)
+            return tf.nest.map_structure(lambda output: output.numpy(), op(**attributes))
     # TensorFlow 1 behaviour.
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-        numbers = session.run(op(pipe_dir=folder, channel=channel)._asdict())
-    return ChannelStats(
-        channel=channel, pipe_dir=folder, **{name: value.item() for name, value in numbers.items()}
-    )
+        return session.run(op(**attributes))

@@ -33,7 +33,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sagemaker_tensorflow._native import CancelledError, ChannelWriter, has_reader
+from sagemaker_tensorflow import _arguments
+from sagemaker_tensorflow._native import (
+    CancelledError,
+    ChannelWriter,
+    InvalidArgumentError,
+    has_reader,
+)
 from sagemaker_tensorflow._stream_encoder import DEFAULT_MAX_PART_BYTES, StreamEncoder
 from sagemaker_tensorflow._writer_process import WriterProcess
 
@@ -156,10 +162,27 @@ def serve(
         The host, with the folders to read from.
 
     Raises:
-        InvalidArgumentError: If an argument makes no sense.
+        InvalidArgumentError: If the value of an argument is not valid.
+        TypeError: If the type of an argument is not valid.
         Exception: At the end of the block, whatever a writer failed with: a record that the format
             cannot hold, an error of the given iterable or function.
     """
+    _arguments.check(
+        InvalidArgumentError,
+        base_dir=base_dir,
+        chunk_bytes=chunk_bytes,
+        bytes_per_second=bytes_per_second,
+        fault=fault,
+        fault_at_byte=fault_at_byte,
+        fault_epoch=fault_epoch,
+        process=process,
+    )
+    if not isinstance(channels, Mapping):
+        raise TypeError(f"channels must be a dict of epochs, not {type(channels).__name__}")
+    for channel in channels:
+        _arguments.check(channel=channel)
+    if fault_epoch is not None and fault_epoch < 0:
+        raise InvalidArgumentError(f"fault_epoch must be at least 0, not {fault_epoch}")
     if fault == "die" and not process:
         raise ValueError("fault='die' kills the process that writes: pass process=True")
 
@@ -171,8 +194,13 @@ def serve(
             recordio_max_part_bytes=recordio_max_part_bytes,
         )
 
-    options: dict[str, Any] = {"chunk_bytes": chunk_bytes, "bytes_per_second": bytes_per_second}
-    fault_options: dict[str, Any] = {"fault": fault, "fault_at_byte": fault_at_byte}
+    make_encoder()  # wrong arguments are errors here, and not in a thread
+    # Python's own types, for JSON.
+    options: dict[str, Any] = {
+        "chunk_bytes": int(chunk_bytes),
+        "bytes_per_second": None if bytes_per_second is None else float(bytes_per_second),
+    }
+    fault_options: dict[str, Any] = {"fault": fault, "fault_at_byte": int(fault_at_byte)}
 
     with _make_host(channels, record_format, base_dir) as host:
 
@@ -185,7 +213,6 @@ def serve(
                 **(options | fault_options if faulty else options),
             )
 
-        make_encoder()  # wrong arguments are errors here, and not in a thread
         for channel in channels:
             ChannelWriter(host.pipe_dir, channel, **options, **fault_options)
         servers = [
@@ -345,7 +372,7 @@ def _make_host(
         if base_dir is None:
             base = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pipe-mode-")))
         else:
-            base = Path(base_dir).absolute()
+            base = Path(os.fsdecode(base_dir)).absolute()
         host = PipeModeHost(base, channels)
         for folder in (host.pipe_dir, host.state_dir, host.config_dir):
             _make_folder(Path(folder), stack)

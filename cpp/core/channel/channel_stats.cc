@@ -43,12 +43,18 @@ ChannelStats ReaderCounters::Get() const {
   return stats;
 }
 
+void ChannelStatsRegistry::Announce(const std::string& pipe_dir, const std::string& channel) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  channels_.try_emplace({pipe_dir, channel});
+}
+
 std::shared_ptr<ReaderCounters> ChannelStatsRegistry::Add(const std::string& pipe_dir,
                                                           const std::string& channel) {
   Channel* all;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     all = &channels_[{pipe_dir, channel}];  // it stays where it is
+    all->was_read = true;
   }
   std::shared_ptr<ReaderCounters> counters(new ReaderCounters, [this, all](ReaderCounters* ended) {
     Remove(*all, ended);
@@ -67,6 +73,17 @@ void ChannelStatsRegistry::Remove(Channel& channel, const ReaderCounters* counte
   pipemode::Add(stats, &channel.ended);
   std::vector<const ReaderCounters*>& readers = channel.readers;
   readers.erase(std::remove(readers.begin(), readers.end(), counters), readers.end());
+}
+
+std::vector<std::string> ChannelStatsRegistry::Folders(const std::string& channel,
+                                                       const std::string& default_dir) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (channels_.count({default_dir, channel}) > 0) return {default_dir};
+  std::vector<std::string> folders;
+  for (const auto& [key, numbers] : channels_) {
+    if (key.second == channel && numbers.was_read) folders.push_back(key.first);
+  }
+  return folders;
 }
 
 ChannelStats ChannelStatsRegistry::Get(const std::string& pipe_dir,

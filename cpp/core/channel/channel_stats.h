@@ -72,6 +72,9 @@ class ChannelStatsRegistry {
   ChannelStatsRegistry(const ChannelStatsRegistry&) = delete;
   ChannelStatsRegistry& operator=(const ChannelStatsRegistry&) = delete;
 
+  // Tells that `channel` in `pipe_dir` is to be read.
+  void Announce(const std::string& pipe_dir, const std::string& channel);
+
   // The counters for a reader of `channel` in `pipe_dir`. What they have counted stays when they
   // are gone. The registry must outlive them.
   std::shared_ptr<ReaderCounters> Add(const std::string& pipe_dir, const std::string& channel);
@@ -81,11 +84,17 @@ class ChannelStatsRegistry {
   void BeforeFork() { mutex_.lock(); }
   void AfterFork() { mutex_.unlock(); }
 
+  // Where a channel is that is asked for by its name alone: in `default_dir` if it was announced or
+  // read there, else in each folder where it was read, in the order of their names.
+  std::vector<std::string> Folders(const std::string& channel,
+                                   const std::string& default_dir) const;
+
   // All that was counted for the channel.
   ChannelStats Get(const std::string& pipe_dir, const std::string& channel) const;
 
  private:
   struct Channel {
+    bool was_read = false;
     ChannelStats ended;  // of readers that are gone
     std::vector<const ReaderCounters*> readers;
   };

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -63,6 +64,22 @@ TEST(ChannelStatsTest, ReadersOfOneChannelAddUpAndOthersAreApart) {
   EXPECT_EQ(registry.Get("/pipes", "training").records, 11U);
   EXPECT_EQ(registry.Get("/pipes", "validation").records, 100U);
   EXPECT_EQ(registry.Get("/other", "training").records, 1000U);
+}
+
+TEST(ChannelStatsTest, AChannelByItsNameIsInTheDefaultFolderOrWhereItWasRead) {
+  using Folders = std::vector<std::string>;
+  ChannelStatsRegistry registry;
+  EXPECT_EQ(registry.Folders("training", "/default"), Folders());
+  registry.Announce("/announced", "training");
+  registry.Add("/other", "validation");
+  EXPECT_EQ(registry.Folders("training", "/default"), Folders());
+  registry.Add("/second", "training");  // and its reader is gone at once
+  const auto counters = registry.Add("/first", "training");
+  EXPECT_EQ(registry.Folders("training", "/default"), (Folders{"/first", "/second"}));
+  EXPECT_EQ(registry.Folders("training", "/second"), Folders{"/second"});
+  EXPECT_EQ(registry.Folders("training", "/announced"), Folders{"/announced"});
+  registry.Announce("/first", "training");
+  EXPECT_EQ(registry.Folders("training", "/default"), (Folders{"/first", "/second"}));
 }
 
 TEST(ChannelStatsTest, WhatWasCountedStaysAndTheQueueGoes) {

@@ -385,6 +385,23 @@ class TestShards:
         ):
             make(shard_files=(2, 0))
 
+    @pytest.mark.parametrize("shard_files", [2, (2,), (2, 0.5), (2, True), "20", (2, 0, 1)])
+    def test_of_a_wrong_type(self, write, shard_files):
+        write({})
+        with pytest.raises(TypeError, match="shard_files must be two ints"):
+            make(shard_files=shard_files)
+
+    @pytest.mark.parametrize("num_parallel_reads", [1.5, "2", True])
+    def test_a_number_of_reads_of_a_wrong_type(self, write, num_parallel_reads):
+        write({})
+        with pytest.raises(TypeError, match="num_parallel_reads must be an int or None"):
+            make(num_parallel_reads=num_parallel_reads)
+
+    def test_no_reads(self, write):
+        write({})
+        with pytest.raises(ValueError, match="num_parallel_reads must be at least 1"):
+            make(num_parallel_reads=0)
+
     @pytest.mark.parametrize("shard_files", [(0, 0), (2, 2), (2, -1), (-1, 0)])
     def test_out_of_range(self, write, shard_files):
         write({})

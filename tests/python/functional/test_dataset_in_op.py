@@ -95,7 +95,8 @@ def test_batches_then_repeat_keeps_epochs_apart(serve):
 
 def test_tensors_as_arguments(serve):
     with serve({"training": [[b"a", b"b", b"c"]]}):
-        ds = make().repeat(tf.constant(1, tf.int64)).batch(tf.constant(2), tf.constant(True))
+        ds = make().repeat(tf.constant(1, tf.int64))
+        ds = ds.batch(tf.constant(2, tf.int64), tf.constant(True))
         assert ds.element_spec.shape == [2]
         assert as_lists(ds) == [[b"a", b"b"]]
 

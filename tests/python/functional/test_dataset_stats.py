@@ -44,6 +44,78 @@ def test_a_folder_by_whatever_spelling(serve):
             assert (stats.pipe_dir, stats.records) == (folder, len(RECORDS))
 
 
+BY_NAME = """
+import json, os, sys
+from sagemaker_tensorflow import PipeModeDataset, PipeModeDatasetException, channel_stats, testing
+
+seen = []
+
+def look(**options):
+    try:
+        stats = channel_stats("training", **options)
+        seen.append([os.path.relpath(stats.pipe_dir, BASE), stats.records])
+    except PipeModeDatasetException as error:
+        seen.append(str(error).replace(BASE, ""))
+
+def read(host):
+    folders = {name: getattr(host, name) for name in ("pipe_dir", "state_dir", "config_dir")}
+    ds = PipeModeDataset("training", "TFRecord", open_timeout=30, read_timeout=30, **folders)
+    look()
+    list(ds.as_numpy_iterator())
+    look()
+
+os.environ["SAGEMAKER_BASE_DIR"] = f"{BASE}/default"
+look()
+for name, count in (("one", 1), ("two", 2), ("default", 3)):
+    with testing.serve({"training": [[b"a"] * count]}, "TFRecord", base_dir=f"{BASE}/{name}") as h:
+        read(h)
+look(pipe_dir=f"{BASE}/one/input/data")
+look(pipe_dir=f"{BASE}/none")
+print(json.dumps(seen))
+"""
+
+
+def test_a_channel_by_its_name_alone(fork_server, tmp_path):
+    with fork_server.run(f"BASE = {str(tmp_path)!r}\n{BY_NAME}") as program:
+        seen = program.result()
+    several = "channel 'training' was read in several folders: pass pipe_dir, one of "
+    assert seen == [
+        ["default/input/data", 0],  # nobody has read it
+        ["default/input/data", 0],
+        ["one/input/data", 1],
+        ["one/input/data", 1],
+        f"{several}['/one/input/data', '/two/input/data'], or ask a dataset by its stats()",
+        ["default/input/data", 0],  # there is a dataset of it now
+        ["default/input/data", 3],
+        ["one/input/data", 1],
+        ["none", 0],
+    ]
+
+
+@pytest.mark.parametrize("mode", ["File", "FastFile"])
+def test_a_channel_in_another_folder_by_its_name_alone(fork_server, tmp_path, mode):
+    program = """
+        import json
+        import pathlib
+        from sagemaker_tensorflow import channel_dataset, channel_stats
+        from sagemaker_tensorflow.records import encode
+
+        base = pathlib.Path(BASE)
+        (base / "data" / "training").mkdir(parents=True)
+        (base / "data" / "training" / "part").write_bytes(encode(b"a", "TFRecord"))
+        config = {"training": {"TrainingInputMode": MODE}}
+        (base / "inputdataconfig.json").write_text(json.dumps(config))
+        ds = channel_dataset("training", "TFRecord", pipe_dir=base / "data", config_dir=base)
+        assert list(ds.as_numpy_iterator()) == [b"a"]
+        stats = channel_stats("training")
+        assert stats == ds.stats()
+        print(json.dumps([stats.pipe_dir, stats.records]))
+    """
+    program = program.replace("BASE", repr(str(tmp_path))).replace("MODE", repr(mode))
+    with fork_server.run(program) as running:
+        assert running.result() == [str(tmp_path / "data"), 1]
+
+
 @pytest.mark.parametrize("mode", ["File", "FastFile"])
 def test_a_channel_that_is_no_pipe(job, mode):
     job.write_config({"training": {"TrainingInputMode": mode}})

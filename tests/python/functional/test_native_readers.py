@@ -393,6 +393,18 @@ def test_a_channel_name_is_no_path(tmp_path):
         ChannelReader("../c", pipe_dir=tmp_path, state_dir=tmp_path)
 
 
+@pytest.mark.parametrize("argument", [{}, {"pipe_dir": "none"}, {"pipe_dir": "file"}])
+def test_a_channel_reader_without_a_pipe_folder_fails_at_once(tmp_path, monkeypatch, argument):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path / "ml"))
+    (tmp_path / "file").touch()
+    begin = time.monotonic()
+    with pytest.raises(rec.NotFoundError, match=r"there is no folder '.*pass pipe_dir, or set SAG"):
+        rec.ChannelReader("training", **argument)
+    assert time.monotonic() - begin < 10
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
+
+
 def test_only_files_and_fifos_are_read(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"cannot open '.*nothing'"):
         RecordReader(tmp_path / "nothing")

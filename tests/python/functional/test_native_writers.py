@@ -3,7 +3,10 @@
 
 import gzip
 import os
+import resource
 import signal
+import subprocess
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -12,7 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pipe_helpers import Background, Script, stream
+from pipe_helpers import COMPRESSIONS, FORMATS, Background, Script, stream
 from sagemaker_tensorflow import records as rec
 from sagemaker_tensorflow.records import ChannelWriter, RecordReader, RecordWriter
 
@@ -77,6 +80,141 @@ def test_a_text_line_has_no_newline(tmp_path):
         pytest.raises(ValueError, match="newline"),
     ):
         writer.write(b"two\nlines")
+
+
+class WriterFailedError(Exception):
+    pass
+
+
+def write_and_fail(writer, records, error):
+    with writer:
+        for record in records:
+            writer.write(record)
+        raise error
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("record_format", FORMATS)
+@pytest.mark.parametrize("before", [None, b"what was there"], ids=["new", "replaced"])
+def test_a_writer_that_fails_leaves_nothing(record_format, compression, before, tmp_path):
+    path = tmp_path / "file"
+    if before is not None:
+        path.write_bytes(before)
+    records = [os.urandom(100).hex().encode() for _ in range(1000)]
+    writer = RecordWriter(path, record_format, compression_type=compression)
+    with pytest.raises(WriterFailedError):
+        write_and_fail(writer, records, WriterFailedError())
+    assert [one.name for one in tmp_path.iterdir()] == ([] if before is None else ["file"])
+    assert before is None or path.read_bytes() == before
+    writer.close()  # may be called again, and changes nothing
+    assert before is None or path.read_bytes() == before
+
+
+def test_a_record_that_cannot_be_written_leaves_nothing(tmp_path):
+    writer = RecordWriter(tmp_path / "file", "TextLine")
+    with pytest.raises(rec.InvalidArgumentError, match="newline"):
+        write_and_fail(writer, [b"one line", b"two\nlines"], AssertionError())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_there_once_it_is_closed(tmp_path):
+    path = tmp_path / "file"
+    writer = RecordWriter(path, "TextLine")
+    writer.write(b"a" * 100_000)
+    assert not path.exists()
+    assert [one.name[:6] for one in tmp_path.iterdir()] == [".file."]
+    writer.close()
+    assert list(RecordReader(path, "TextLine")) == [b"a" * 100_000]
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_writer_that_is_never_closed(tmp_path):
+    writer = RecordWriter(tmp_path / "file", "TextLine")
+    writer.write(b"a")
+    with pytest.warns(RuntimeWarning, match=r"/file' is not written: close\(\) was not called"):
+        del writer
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_links_and_permissions_stay(tmp_path):
+    (tmp_path / "file").touch(mode=0o640)
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "dangling").symlink_to("new")
+    for name in ("link", "dangling"):
+        with RecordWriter(tmp_path / name, "TextLine") as writer:
+            writer.write(b"a")
+        assert (tmp_path / name).is_symlink()
+        assert (tmp_path / name).read_bytes() == b"a\n"
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["dangling", "file", "link", "new"]
+
+
+def test_what_cannot_be_opened(tmp_path):
+    with pytest.raises(IsADirectoryError):
+        RecordWriter(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        RecordWriter(tmp_path / "none" / "file")
+    (tmp_path / "circle").symlink_to("circle")
+    with pytest.raises(OSError, match="symbolic links"):
+        RecordWriter(tmp_path / "circle")
+
+
+def test_a_full_disk_leaves_nothing(tmp_path):
+    path = tmp_path / "file"
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+    try:
+        writer = RecordWriter(path, "TextLine")
+        writer.write(b"a" * 2000)
+        with pytest.raises(OSError, match="File too large"):
+            writer.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        signal.signal(signal.SIGXFSZ, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+@pytest.mark.parametrize("records", [[], [b"a"], [b"a"] * 100_000], ids=len)
+def test_a_fifo_is_written_itself(compression, records, tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    reader = Background(read_all, path)
+    with RecordWriter(path, "TextLine", compression_type=compression) as writer:
+        for record in records:
+            writer.write(record)
+    assert reader.result() == stream(records, "TextLine", compression)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("compression", ["GZIP", "ZLIB"])
+@pytest.mark.parametrize("records", [[], [b"a"], [b"a"] * 100_000], ids=len)
+def test_compressed_data_in_a_fifo_is_cut_when_the_writer_fails(compression, records, tmp_path):
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    reader = Background(read_all, path)
+    writer = RecordWriter(path, "TextLine", compression_type=compression)
+    with pytest.raises(WriterFailedError):
+        write_and_fail(writer, records, WriterFailedError())
+    (tmp_path / "cut").write_bytes(reader.result())
+    with pytest.raises(rec.DataLossError):
+        list(RecordReader(tmp_path / "cut", "TextLine", compression_type=compression))
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["cut", "fifo"]
+
+
+@pytest.mark.parametrize("path", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+def test_an_open_file_is_written_itself(path, tmp_path):
+    code = (
+        "import sys; from sagemaker_tensorflow.records import RecordWriter\n"
+        "with RecordWriter(sys.argv[1], 'TextLine') as writer: writer.write(b'a')"
+    )
+    with (tmp_path / "file").open("wb") as file:
+        number = (tmp_path / "file").stat().st_ino
+        subprocess.run([sys.executable, "-c", code, path], stdout=file, check=True, timeout=60)
+    assert (tmp_path / "file").read_bytes() == b"a\n"
+    assert (tmp_path / "file").stat().st_ino == number
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 # --- Channels -------------------------------------------------------------------------------------
