@@ -74,12 +74,10 @@ def run(job: Job, settings: Settings, observer: Observer) -> Result:
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
         check(job, settings)
-        folder = stack.enter_context(JobFolder(settings.base_dir, signals))
+        folder = stack.enter_context(JobFolder(settings.base_dir, job, signals))
         seen = Layout(opt_ml.OPT_ML) if settings.at_opt_ml else None
         layouts = [
-            layout.create(
-                job, host, folder.of_host(host, job), settings.dependencies, folder.path, seen
-            )
+            layout.create(job, host, folder.of_host(host), settings.dependencies, folder.path, seen)
             for host in job.hosts
         ]
         if seen:

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,8 +107,8 @@ class Scripts:
         ]
 
     def _start_mpi(self) -> Script:
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pipemode-mpi-"))
-        file = Path(folder) / "ranks.json"
+        scratch = self._folder.scratch()
+        file = scratch / "ranks.json"
         hosts = [
             {"command": command, "cwd": str(folders.code_dir), "environment": variables}
             for command, variables, folders in zip(
@@ -119,36 +118,21 @@ class Scripts:
         ranks = {"processes_per_host": self._job.processes_per_host, "hosts": hosts}
         file.write_text(json.dumps(ranks), encoding="ascii")
         command = cluster.mpi_command(self._job, file)
-        return self._start_script(
-            command, self._environments[0], self._layouts[0].code_dir, remove=[Path(folder)]
-        )
+        # mpirun keeps files of its own, and cannot remove them when it is killed.
+        variables = {**self._environments[0], "TMPDIR": str(scratch)}
+        return self._start_script(command, variables, self._layouts[0].code_dir)
 
-    def _start_script(
-        self,
-        command: list[str],
-        variables: dict[str, str],
-        cwd: Path,
-        *,
-        remove: Sequence[Path] = (),
-    ) -> Script:
+    def _start_script(self, command: list[str], variables: dict[str, str], cwd: Path) -> Script:
         self._folder.begin_results()
-        return self._stack.enter_context(self._start(command, variables, cwd, remove))
+        return self._stack.enter_context(self._start(command, variables, cwd))
 
-    def _start(
-        self,
-        command: list[str],
-        variables: dict[str, str],
-        cwd: Path,
-        remove: Sequence[Path] = (),
-    ) -> Script:
-        kept = self._folder.kept
+    def _start(self, command: list[str], variables: dict[str, str], cwd: Path) -> Script:
         return Script(
             command,
             variables,
             cwd,
             output=self._observer.output,
-            remove=[*remove, *([] if kept else [self._folder.path])],
-            fifos_in=[folders.data_dir for folders in self._layouts] if kept else [],
+            lifeline=self._folder.lifeline,
         )
 
     def _environment(self, host: Host, folders: Layout, config: str | None) -> dict[str, str]:

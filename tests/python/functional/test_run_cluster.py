@@ -84,7 +84,7 @@ def test_mpi_with_a_host_that_is_killed(tmp_path):
         env={"PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]])},
     ) as command:
         command.wait_for_file("runs")
-        [ranks] = command.tmp.glob("pipemode-mpi-*/ranks.json")
+        [ranks] = command.tmp.glob("pipemode-scratch-*/ranks.json")
         assert ranks.parent.stat().st_mode & 0o777 == 0o700
         command.send(signal.SIGKILL)
         command.finish()
