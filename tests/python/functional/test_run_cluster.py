@@ -169,19 +169,18 @@ def test_mpi_with_a_host_that_is_killed(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_multi_worker_mirrored_training(tmp_path, data):
     script = write_script(
         tmp_path,
-        """
+        f"""
         import tensorflow as tf
         from sagemaker_tensorflow import PipeModeDataset
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         assert strategy.num_replicas_in_sync == 2
         ds = PipeModeDataset("training", "TFRecord").batch(8)
-        with strategy.scope():
-            total = tf.Variable(0, dtype=tf.int64, aggregation=tf.VariableAggregation.SUM)
         mine = 0
-        for batch in ds:
+        for batch in ds.repeat({EPOCHS}):
             numbers = tf.strings.to_number(batch, tf.int64)
             mine += int(tf.reduce_sum(numbers))
         reduced = strategy.run(
@@ -193,38 +192,53 @@ def test_multi_worker_mirrored_training(tmp_path, data):
     with Command(
         tmp_path,
         script,
-        f"--channel=training={data},distribution=ShardedByS3Key",
+        f"--channel=training={data}",
         "--instance-count=2",
+        "--report=r.html",
         "-psagemaker_multi_worker_mirrored_strategy_enabled=true",
     ) as command:
-        ended = command.finish(timeout=110)
-    assert ended.status == 0, ended.stderr
-    first, second = (json.loads(text) for _, text in sorted(model_of(tmp_path).items()))
-    assert first[0] != second[0]
-    assert first[0] + second[0] == first[1] == second[1] == sum(range(RECORDS))
+        ended = command.finish(timeout=280)
+    check_outcome(tmp_path, data, ended)
+    total = EPOCHS * sum(range(RECORDS))
+    found = {host: json.loads(text) for host, text in model_of(tmp_path).items()}
+    assert found == {"algo-1": [total, 2 * total], "algo-2": [total, 2 * total]}
 
 
 @pytest.mark.slow
-def test_parameter_servers(tmp_path):
+@pytest.mark.timeout(300)
+def test_parameter_servers(tmp_path, data):
+    """They serve from the first epoch to the last, and the folder is there after their end."""
     script = write_script(
         tmp_path,
-        """
+        f"""
+        host = os.environ["SM_CURRENT_HOST"]
         config = json.loads(os.environ["TF_CONFIG"])
-        assert config["task"]["type"] == {"algo-1": "master", "algo-2": "worker"}[
-            os.environ["SM_CURRENT_HOST"]
-        ]
+        assert config["task"]["type"] == {{"algo-1": "master", "algo-2": "worker"}}[host]
         import tensorflow as tf
-        address = config["cluster"]["ps"][0]
-        tf.config.experimental_connect_to_host(f"grpc://{address}", job_name="ps")
-        with tf.device("/job:ps/task:0/device:CPU:0"):
-            assert int(tf.constant(1) + 1) == 2
+        from sagemaker_tensorflow import PipeModeDataset
+        address = config["cluster"]["ps"][config["task"]["index"]]
+        tf.config.experimental_connect_to_host(f"grpc://{{address}}", job_name="ps")
+        total = 0
+        for epoch in range({EPOCHS}):
+            for record in PipeModeDataset("training", "TFRecord"):
+                number = int(record.numpy())
+                with tf.device("/job:ps/task:0/device:CPU:0"):
+                    total = total + tf.constant(number)
+        (model / host).write_text(str(int(total)))
         """,
     )
     with Command(
-        tmp_path, script, "--instance-count=2", "-psagemaker_parameter_server_enabled=true"
+        tmp_path,
+        script,
+        f"--channel=training={data}",
+        "--instance-count=2",
+        "--report=r.html",
+        "-psagemaker_parameter_server_enabled=true",
     ) as command:
-        ended = command.finish(timeout=110)
-    assert ended.status == 0, ended.stderr
+        ended = command.finish(timeout=280)
+    check_outcome(tmp_path, data, ended)
+    total = str(EPOCHS * sum(range(RECORDS)))
+    assert model_of(tmp_path) == {"algo-1": total, "algo-2": total}
 
 
 @pytest.mark.slow

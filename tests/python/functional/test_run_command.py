@@ -286,6 +286,26 @@ def test_signal_between_the_script_and_its_model(run, folder, monkeypatch):
     assert said == [f"model and output are still in {kept}"]
 
 
+def test_host_that_fails_keeps_the_model(folder, monkeypatch):
+    """The script that is ended for it takes nothing along."""
+    script = write_script(folder, "(model / 'm').write_text('m'); time.sleep(1000)")
+    said = options.Options(script=script, output_path=str(folder / "out"))
+    job = jobs.from_request(options.apply(said, None), folder)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+    def show(*_):
+        if list(folder.glob("pipemode-job-*/model/m")):
+            raise OSError("a fault of the host")
+
+    lines = []
+    observer = SimpleNamespace(output=(None, None), say=lines.append, show=show)
+    with pytest.raises(OSError, match="a fault of the host"):
+        runner.run(job, Settings(), observer)
+    [kept] = folder.glob("pipemode-job-*")
+    assert (kept / "model" / "m").exists()
+    assert lines == [f"model and output are still in {kept}"]
+
+
 def test_script_that_spoils_its_folders(run, folder):
     ended = run(
         """
