@@ -42,6 +42,7 @@ __all__ = ["ChannelFeeder", "ChannelProgress"]
 
 DEFAULT_READ_AHEAD_BYTES = 64 << 20
 
+_UNLIKELY_BEGINS = ("_", ".")
 # A reader fails in the epoch that is being sent; its script may end after the next ones have begun.
 _EPOCHS_MAPPED = 3
 # An object that is cut short is inflated on into the next one, until that shows.
@@ -167,6 +168,25 @@ class ChannelFeeder:
         if self._channel.mode == "Pipe":
             with contextlib.suppress(OSError):  # the script may have done anything to the folder
                 remove_fifos(self._pipe_dir, self._channel.name)
+
+    def unlikely_data(self) -> list[str]:
+        """Returns the names of objects that are sent, and that other readers take for no data.
+
+        Spark and Hadoop begin names so that are not those of data (``_SUCCESS``, ``.part-0.crc``),
+        or folders with such (``_temporary``). What adds nothing to the stream is left out, and what
+        a manifest names is wanted.
+        """
+        if self._channel.mode != "Pipe" or self._channel.data_type != "S3Prefix":
+            return []
+        is_sent = self._channel.record_wrapper == "RecordIO"  # without a byte, too
+        return [
+            entry.name
+            for item in self._items
+            for entry in item
+            if isinstance(entry, DataObject)
+            and (entry.size or is_sent)
+            and any(part.startswith(_UNLIKELY_BEGINS) for part in entry.name.split("/"))
+        ]
 
     def snapshot(self) -> ChannelProgress:
         """Returns how far the channel is. Cheap, and safe in any thread."""

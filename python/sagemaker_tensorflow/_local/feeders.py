@@ -20,6 +20,7 @@ from sagemaker_tensorflow._local.sources.objects import Reference, SourceError
 from sagemaker_tensorflow._local.sources.store import Store
 
 _TICK_SECONDS = 0.1
+_NAMES_SHOWN = 3
 
 
 class Feeders:
@@ -57,6 +58,7 @@ class Feeders:
         with self._shown(observer):
             for _, _, feeder in self._feeds:
                 feeder.prepare()
+        self._warn(observer)
 
     def start(self) -> None:
         """Begins to feed."""
@@ -90,6 +92,20 @@ class Feeders:
         return [
             Row(host.name, feed.channel, feeder.snapshot()) for host, feed, feeder in self._feeds
         ]
+
+    def _warn(self, observer: Observer) -> None:
+        """Names objects that may be sent by mistake, once for all hosts."""
+        names = {feed.channel.name: feeder.unlikely_data() for _, feed, feeder in self._feeds}
+        for channel, found in names.items():
+            if not found:
+                continue
+            shown = ", ".join(map(repr, found[:_NAMES_SHOWN]))
+            more = ", …" if len(found) > _NAMES_SHOWN else ""
+            observer.say(
+                f"channel '{channel}': as in the service, the script gets all objects, also "
+                f"{len(found):,} with names that begin with '_' or '.', which often are not data: "
+                f"{shown}{more}"
+            )
 
     @contextlib.contextmanager
     def _shown(self, observer: Observer) -> Iterator[None]:
