@@ -84,6 +84,8 @@ class _Stream:
     def finish(self, seconds: float | None) -> None:
         self._ended.set()
         self._thread.join(seconds)
+        if not self._thread.is_alive():
+            self._ended.close()
 
     def tail(self) -> str:
         with self._lock:
@@ -102,7 +104,6 @@ class _Stream:
         finally:
             os.close(self._read_end)
             os.close(self._target)
-            self._ended.close()
 
     def _read(self) -> bytes:
         """Waits for output; returns none at its end, or when there is none after the script's."""
