@@ -478,6 +478,60 @@ def test_changed_under_the_last_reader_fails_the_job(run, folder, tmp_path):
     assert model_of(folder) == {"m": "m"}
 
 
+UNLIKELY = ["_SUCCESS", ".part-0.crc", "_temporary/0", "empty/_SUCCESS", "part-0", "a_b.c"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sent", "warned"),
+    [
+        ("", ["_SUCCESS", ".part-0.crc", "_temporary/0"], True),
+        # An object without a byte is a record without one.
+        (",wrapper=RecordIO", ["_SUCCESS", ".part-0.crc", "_temporary/0", "empty/_SUCCESS"], True),
+        (",mode=File", [], False),
+    ],
+    ids=["Pipe", "RecordIO", "File"],
+)
+def test_names_that_are_often_not_data(run, folder, settings, sent, warned):
+    """They are sent as in the service, which is said once for all hosts."""
+    source = folder / "source"
+    for name in UNLIKELY:
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("" if name.startswith("empty") else f"{name};")
+    text = """
+    path = os.environ["SM_CHANNEL_OTHER"]
+    if Path(path).is_dir():
+        print(*sorted(str(file.relative_to(path)) for file in Path(path).rglob("*")))
+    else:
+        print(Path(path + "_0").read_bytes())
+    """
+    ended = run(text, f"--channel=other={source}{settings}", "--instance-count=2")
+    assert ended.status == 0, ended.stderr
+    for name in UNLIKELY:
+        assert name in ended.stdout or name.startswith("empty")
+    lines = [line for line in ended.stderr.splitlines() if "'_' or '.'" in line]
+    if not warned:
+        assert lines == []
+        return
+    shown = sorted(sent, key=str.encode)
+    text = ", ".join(map(repr, shown[:3])) + (", …" if len(shown) > 3 else "")
+    assert lines == [
+        "pipemode: channel 'other': as in the service, the script gets all objects, also "
+        f"{len(sent)} with names that begin with '_' or '.', which often are not data: {text}"
+    ]
+
+
+def test_names_that_a_manifest_has(run, folder):
+    """They are wanted."""
+    source = _folder(folder / "source")
+    (source / "_one").write_text("1")
+    (source / "manifest").write_text(json.dumps([{"prefix": f"file://{source}/"}, "_one"]))
+    text = "print(Path(os.environ['SM_CHANNEL_OTHER'] + '_0').read_bytes())"
+    ended = run(text, f"--channel=other={source / 'manifest'},type=ManifestFile")
+    assert (ended.status, ended.stdout) == (0, "b'1'\n"), ended.stderr
+    assert "'_' or '.'" not in ended.stderr
+
+
 def test_two_jobs_at_once(run, folder):
     text = "print(read(), os.getcwd())"
     with run.start(text, "--job-name=one") as one, run.start(text, "--job-name=two") as two:
