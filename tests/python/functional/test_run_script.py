@@ -6,12 +6,16 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pipe_helpers import wait_until
+from sagemaker_tensorflow._local.interrupts import StopSignals
+from sagemaker_tensorflow._local.job_folder import JobFolder
 from sagemaker_tensorflow._local.script import Script, ScriptEnd, ScriptError
 
 
@@ -220,6 +224,28 @@ with JobFolder(None, job, StopSignals()) as folder:
     print(flush=True)
     sys.stdin.read()
 """
+
+
+def test_guard_that_is_killed(tmp_path, monkeypatch):
+    """The owner removes the folder itself when all goes well."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with StopSignals() as signals, JobFolder(None, SimpleNamespace(hosts=()), signals) as folder:
+        (folder.path / "file").touch()
+        (folder.scratch() / "file").touch()
+        [guard] = [
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdecimal() and str(folder.path).encode() in command_of(entry)
+        ]
+        os.kill(guard, signal.SIGKILL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def command_of(process):
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_nothing_outlives_a_killed_parent(tmp_path):
