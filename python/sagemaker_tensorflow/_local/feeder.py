@@ -170,11 +170,12 @@ class ChannelFeeder:
                 remove_fifos(self._pipe_dir, self._channel.name)
 
     def unlikely_data(self) -> list[str]:
-        """Returns the names of objects that are sent, and that other readers take for no data.
+        """Returns the names of objects that are sent, but by their names may not be data.
 
-        Spark and Hadoop begin names so that are not those of data (``_SUCCESS``, ``.part-0.crc``),
-        or folders with such (``_temporary``). What adds nothing to the stream is left out, and what
-        a manifest names is wanted.
+        These begin with ``_`` or ``.``, or are in a folder whose name does: so Spark and Hadoop
+        name what they put beside data (``_SUCCESS``, ``.part-0.crc``, ``_temporary/0``). Objects
+        that add nothing to the stream are left out, and so are those that a manifest names: they
+        are wanted.
         """
         if self._channel.mode != "Pipe" or self._channel.data_type != "S3Prefix":
             return []

@@ -99,8 +99,8 @@ class _Stream:
                     if len(self._tail) > 2 * _TAIL_BYTES:
                         del self._tail[:-_TAIL_BYTES]
                 self._write(piece)
-        except OSError:
-            pass  # it cannot be passed on any more: the script is told so when it writes again
+        except BrokenPipeError:
+            pass  # the script is to be told the same when it writes again
         finally:
             os.close(self._read_end)
             os.close(self._target)
@@ -115,12 +115,21 @@ class _Stream:
         return os.read(self._read_end, _PIECE_BYTES)
 
     def _write(self, piece: bytes) -> None:
+        """Passes a piece on; drops it if it cannot be written, as on a disk that is full.
+
+        Raises:
+            BrokenPipeError: If what it goes to is not read any more.
+        """
         view = memoryview(piece)
         while view:
             try:
                 view = view[os.write(self._target, view) :]
             except BlockingIOError:  # somebody has made it so
                 _is_ready(self._target, select.POLLOUT, None)
+            except BrokenPipeError:
+                raise
+            except OSError:
+                return
 
 
 def _is_ready(descriptor: int, event: int, milliseconds: int | None) -> bool:

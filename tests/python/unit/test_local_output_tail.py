@@ -160,6 +160,17 @@ def test_script_learns_that_its_output_is_not_taken(pipes):
         tail.finish()
 
 
+def test_script_goes_on_when_a_disk_is_full():
+    with FileIO("/dev/full", "wb") as full, tail_of(full, full) as tail:
+        ends = given_to_script(tail)
+        write_all(ends[0], bytes(1_000_000))
+        ends[0].write(b"words")
+        for end in ends:
+            end.close()
+        tail.finish()
+        assert tail.text().endswith("words")
+
+
 def test_target_that_does_not_block(pipes):
     reader, writer = pipes()
     os.set_blocking(writer.fileno(), False)
