@@ -7,6 +7,7 @@ import contextlib
 import errno
 import itertools
 import logging
+import os
 import struct
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,11 +27,13 @@ from sagemaker_tensorflow._local.sources.objects import (
     Item,
     Reference,
     SourceError,
+    Value,
     is_file,
 )
 from sagemaker_tensorflow._local.sources.order import epoch_items
 from sagemaker_tensorflow._local.sources.store import Store
 from sagemaker_tensorflow._local.stop_signal import Stopped, StopSignal
+from sagemaker_tensorflow._local.stream_map import HEAD_BYTES, StreamMap
 
 if TYPE_CHECKING:
     pass
@@ -38,6 +41,12 @@ if TYPE_CHECKING:
 __all__ = ["ChannelFeeder", "ChannelProgress"]
 
 DEFAULT_READ_AHEAD_BYTES = 64 << 20
+
+_UNLIKELY_BEGINS = ("_", ".")
+# A reader fails in the epoch that is being sent; its script may end after the next ones have begun.
+_EPOCHS_MAPPED = 3
+# An object that is cut short is inflated on into the next one, until that shows.
+_INFLATED_PAST_AN_END_BYTES = 1 << 16
 
 _LOG = logging.getLogger(__name__)
 _JOIN_SECONDS = 10.0
@@ -85,6 +94,8 @@ class ChannelFeeder:
         self._store = Store(f"fetch-{channel.name}")
         self._items: Sequence[Item] = ()
         self._fifo: FifoWriter | None = None
+        self._map = StreamMap()
+        self._maps: dict[int, StreamMap] = {}
         # Of this epoch. What is in the pipe of a file is still the file's own memory.
         self._spliced: list[DataObject] = []
         self._thread: threading.Thread | None = None
@@ -158,9 +169,64 @@ class ChannelFeeder:
             with contextlib.suppress(OSError):  # the script may have done anything to the folder
                 remove_fifos(self._pipe_dir, self._channel.name)
 
+    def unlikely_data(self) -> list[str]:
+        """Returns the names of objects that are sent, but by their names may not be data.
+
+        These begin with ``_`` or ``.``, or are in a folder whose name does: so Spark and Hadoop
+        name what they put beside data (``_SUCCESS``, ``.part-0.crc``, ``_temporary/0``). Objects
+        that add nothing to the stream are left out, and so are those that a manifest names: they
+        are wanted.
+        """
+        if self._channel.mode != "Pipe" or self._channel.data_type != "S3Prefix":
+            return []
+        is_sent = self._channel.record_wrapper == "RecordIO"  # without a byte, too
+        return [
+            entry.name
+            for item in self._items
+            for entry in item
+            if isinstance(entry, DataObject)
+            and (entry.size or is_sent)
+            and any(part.startswith(_UNLIKELY_BEGINS) for part in entry.name.split("/"))
+        ]
+
     def snapshot(self) -> ChannelProgress:
         """Returns how far the channel is. Cheap, and safe in any thread."""
         return self._meter.snapshot()
+
+    def locate(self, epoch: int, byte: int, *, is_compressed: bool) -> str | None:
+        """Says, after ``stop``, where in the data set a byte of an epoch's stream comes from.
+
+        Args:
+            epoch: From 0.
+            byte: From 0; the length of the stream stands for its end.
+            is_compressed: Whether its reader could not inflate the stream near this byte. Else, of
+                a stream that is compressed, the byte may be one of what the reader has inflated.
+
+        Returns:
+            Words for what the byte is; ``None`` if it cannot be told.
+        """
+        if epoch not in self._maps:
+            return None
+        place = self._maps[epoch].find(byte, as_sent=is_compressed)
+        if place is None:
+            return None
+        items = self._epoch_items(epoch)
+        first = max(place.index - 1, 0)
+        entries = itertools.islice(itertools.chain.from_iterable(items), first, place.index + 1)
+        *before, source = entries
+        content = source.uri
+        if self._channel.compression == "Gzip" and not isinstance(source, Value):
+            content = f"what {source.uri} inflates to"
+        noun = "value" if self._channel.data_type == "AugmentedManifestFile" else "object"
+        which = f"({noun} {place.index + 1:,} of {sum(map(len, items)):,})"
+        if place.is_end:
+            return f"the end of {content} {which}"
+        if self._channel.record_wrapper == "RecordIO":
+            return f"in the record that holds {content} {which}"
+        words = f"byte {place.offset} of {content} {which}"
+        if is_compressed and before and place.offset < _INFLATED_PAST_AN_END_BYTES:
+            words += f"; if {before[0].uri}, which comes before it, is cut short, that shows here"
+        return words
 
     def _run(self) -> None:
         try:
@@ -190,20 +256,24 @@ class ChannelFeeder:
         self._meter.begin_epoch(epoch, self._total_bytes(items))
         path = f"{self._pipe_dir}/{self._channel.name}_{epoch}"
         fifo = self._fifo = FifoWriter(path, self._stop, self._meter)
+        self._map = self._maps[epoch] = StreamMap()
+        self._maps.pop(epoch - _EPOCHS_MAPPED, None)
         bodies = Bodies(items, self._store, self._read_ahead_bytes, self._wait_for)
+        is_whole = False
         try:
             bodies.fill()
             fifo.open()
             for body in bodies:
                 self._send(body, fifo)
             fifo.flush()
-            closed_early = False
+            is_whole = True
         except ReaderClosedError:
-            closed_early = True
+            pass
         finally:
             bodies.close()
+            self._map.end(fifo.position, is_whole=is_whole)
         fifo.close()
-        self._meter.end_epoch(closed_early=closed_early)
+        self._meter.end_epoch(closed_early=not is_whole)
         fifo.wait_until_reader_is_done()
         self._check_spliced()
 
@@ -215,6 +285,7 @@ class ChannelFeeder:
     def _send(self, body: Body, fifo: FifoWriter) -> None:
         source = body.source
         self._meter.begin_object(source.uri)
+        self._map.begin_object(fifo.position)
         pieces, size = body.pieces, source.size
         compressed = self._channel.compression == "Gzip" and isinstance(source, DataObject)
         wrapped = self._channel.record_wrapper == "RecordIO"
@@ -231,7 +302,9 @@ class ChannelFeeder:
         if size >= _SPLICE_BYTES and not compressed and is_file(source):
             is_sent = self._send_file(source, fifo)
         if not is_sent:
-            for piece in pieces:
+            for number, piece in enumerate(pieces):
+                if number == 0 and not wrapped:
+                    self._map.look_at(bytes(memoryview(piece)[:HEAD_BYTES]))
                 fifo.write(piece)
         if wrapped:
             fifo.write(bytes(-size % 4))
@@ -242,6 +315,8 @@ class ChannelFeeder:
         with local.opened(file) as descriptor:
             self._spliced.append(file)
             try:
+                if self._channel.record_wrapper == "None":
+                    self._map.look_at(os.pread(descriptor, HEAD_BYTES, 0))
                 if fifo.write_file(descriptor, file.size) < file.size:
                     raise local.changed(file)
             except OSError as error:

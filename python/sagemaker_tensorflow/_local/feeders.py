@@ -14,11 +14,13 @@ from sagemaker_tensorflow._local.feeder import ChannelFeeder
 from sagemaker_tensorflow._local.history import Row
 from sagemaker_tensorflow._local.job import Feed, Host, Job
 from sagemaker_tensorflow._local.layout import Layout
+from sagemaker_tensorflow._local.reader_errors import ReaderError
 from sagemaker_tensorflow._local.settings import Observer
 from sagemaker_tensorflow._local.sources.objects import Reference, SourceError
 from sagemaker_tensorflow._local.sources.store import Store
 
 _TICK_SECONDS = 0.1
+_NAMES_SHOWN = 3
 
 
 class Feeders:
@@ -41,6 +43,7 @@ class Feeders:
         stack: contextlib.ExitStack,
         observer: Observer,
     ) -> None:
+        self._hosts = job.hosts
         self._feeds: list[tuple[Host, Feed, ChannelFeeder]] = []
         for host, folders in zip(job.hosts, layouts, strict=True):
             for feed in job.feeds(host):
@@ -55,6 +58,7 @@ class Feeders:
         with self._shown(observer):
             for _, _, feeder in self._feeds:
                 feeder.prepare()
+        self._warn(observer)
 
     def start(self) -> None:
         """Begins to feed."""
@@ -66,11 +70,42 @@ class Feeders:
         for _, _, feeder in self._feeds:
             feeder.stop()
 
+    def locate(self, host: str, error: ReaderError) -> str | None:
+        """Says, after ``stop``, where in the data set a host's reader failed, if that is known."""
+        for one, feed, feeder in self._feeds:
+            if (one.name, feed.channel.name) != (host, error.channel):
+                continue
+            # What is told of a compressed stream is how many bytes were taken.
+            byte = max(error.byte - 1, 0) if error.is_compressed else error.byte
+            place = feeder.locate(error.epoch, byte, is_compressed=error.is_compressed)
+            if place is None:
+                return None
+            where = f" on {host}" if len(self._hosts) > 1 else ""
+            position = f"channel '{error.channel}' epoch {error.epoch}{where}, "
+            if error.is_compressed:
+                return f"{position}near compressed byte {error.byte} of the stream: {place}"
+            return f"{position}byte {error.byte} of the stream is {place}"
+        return None
+
     def rows(self) -> list[Row]:
         """Returns how far each channel is, always in the same order."""
         return [
             Row(host.name, feed.channel, feeder.snapshot()) for host, feed, feeder in self._feeds
         ]
+
+    def _warn(self, observer: Observer) -> None:
+        """Names objects that may be sent by mistake, once for all hosts."""
+        names = {feed.channel.name: feeder.unlikely_data() for _, feed, feeder in self._feeds}
+        for channel, found in names.items():
+            if not found:
+                continue
+            shown = ", ".join(map(repr, found[:_NAMES_SHOWN]))
+            more = ", …" if len(found) > _NAMES_SHOWN else ""
+            observer.say(
+                f"channel '{channel}': as in the service, the script gets all objects, also "
+                f"{len(found):,} with names that begin with '_' or '.', which often are not data: "
+                f"{shown}{more}"
+            )
 
     @contextlib.contextmanager
     def _shown(self, observer: Observer) -> Iterator[None]:

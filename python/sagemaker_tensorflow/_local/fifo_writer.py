@@ -58,7 +58,13 @@ class FifoWriter:
         self._descriptor = -1
         self._gather = memoryview(bytearray(_GATHER_BYTES))
         self._gathered = 0
+        self._written = 0
         os.mkfifo(path, 0o600)
+
+    @property
+    def position(self) -> int:
+        """How many bytes the epoch has so far, those that are gathered among them."""
+        return self._written + self._gathered
 
     def open(self) -> None:
         """Waits until a reader has opened the FIFO."""
@@ -122,7 +128,7 @@ class FifoWriter:
                 raise ReaderClosedError from None
             if count == 0:
                 break
-            self._meter.add_bytes(count)
+            self._count(count)
             left -= count
         return size - left
 
@@ -159,8 +165,12 @@ class FifoWriter:
                 continue
             except BrokenPipeError:
                 raise ReaderClosedError from None
-            self._meter.add_bytes(count)
+            self._count(count)
             view = view[count:]
+
+    def _count(self, written: int) -> None:
+        self._written += written
+        self._meter.add_bytes(written)
 
     def _wait(self) -> None:
         self._meter.enter("waiting for the script")

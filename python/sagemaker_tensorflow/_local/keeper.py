@@ -4,13 +4,14 @@
 It is to a script what the container is in the service. All descendants of the script, also those
 that have made themselves independent, become children of this process when their parents are gone
 (``PR_SET_CHILD_SUBREAPER``), and are killed when the script has ended, or when the process that
-started this one has: even that may be killed at any moment.
+started this one has: even that may be killed at any moment. It removes no file: that the job's
+folder is not this process's to remove is what ``job_folder`` says.
 
 ``script.Script`` runs it as a program; it imports the standard library alone, to be there at once.
 A socket, whose file descriptor is the argument, brings a JSON object (``command``, ``environment``,
-``cwd``, ``remove``, ``fifos_in``) in a line, then signals for the script, a byte each; ``SIGKILL``
-is for all that it started. At the end it takes a JSON object back: ``exit_code``, as ``subprocess``
-has it, and ``left_behind``, how many processes had to be killed; or ``error``.
+``cwd``) in a line, then signals for the script, a byte each; ``SIGKILL`` is for all that it
+started. At the end it takes a JSON object back: ``exit_code``, as ``subprocess`` has it, and
+``left_behind``, how many processes had to be killed; or ``error``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ import ctypes
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import subprocess
@@ -55,11 +55,6 @@ def main() -> None:
     if parent_lives:
         exit_code = os.waitstatus_to_exitcode(script.status or 0)
         _send(connection, {"exit_code": exit_code, "left_behind": left_behind})
-        return
-    for folder in order["remove"]:
-        shutil.rmtree(folder, ignore_errors=True)
-    for folder in order["fifos_in"]:
-        _remove_fifos(Path(folder))
 
 
 class _Script:
@@ -178,13 +173,6 @@ def _kill(pids: list[int]) -> None:
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-
-def _remove_fifos(folder: Path) -> None:
-    with contextlib.suppress(OSError):
-        for path in folder.iterdir():
-            if path.is_fifo():
-                path.unlink()
 
 
 def _send(connection: socket.socket, message: dict[str, object]) -> None:

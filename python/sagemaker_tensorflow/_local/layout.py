@@ -64,16 +64,19 @@ class Layout:
         """Writes the file that says so, as the toolkit does."""
         (self.output_dir / "success").write_text("")
 
-    def report_failure(self, message: str) -> None:
-        """Writes why the job failed, unless the script has."""
+    def report_failure(self, message: str, addition: str) -> None:
+        """Writes why the job failed; if the script has, only adds to it what it could not know."""
         path = self.output_dir / "failure"
         if not path.exists():
             path.write_text(message, encoding="utf-8")
+        elif addition:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(f"\n{addition}\n")
 
     def failure(self) -> str | None:
-        """Returns the first 1024 characters of what the script, or the host, said of a failure."""
+        """Returns what the script, or the host, said of a failure."""
         try:
-            return (self.output_dir / "failure").read_text(errors="replace")[:1024]
+            return (self.output_dir / "failure").read_text(errors="replace")
         except OSError:
             return None
 

@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from sagemaker_tensorflow._local import job_folder, layout, opt_ml, outputs
+from sagemaker_tensorflow._local import job_folder, layout, opt_ml, outputs, reader_errors
 from sagemaker_tensorflow._local.feeders import Feeders
 from sagemaker_tensorflow._local.history import History
 from sagemaker_tensorflow._local.interrupts import StopSignals
@@ -20,6 +20,8 @@ from sagemaker_tensorflow._local.settings import JobError, Observer, Settings
 from sagemaker_tensorflow._local.watch import Watch
 
 _FAILED = 1
+# Characters of a failure file, as the service takes them.
+_MAX_SAID = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,12 +76,10 @@ def run(job: Job, settings: Settings, observer: Observer) -> Result:
     with contextlib.ExitStack() as stack:
         signals = stack.enter_context(StopSignals())
         check(job, settings)
-        folder = stack.enter_context(JobFolder(settings.base_dir, signals))
+        folder = stack.enter_context(JobFolder(settings.base_dir, job, signals))
         seen = Layout(opt_ml.OPT_ML) if settings.at_opt_ml else None
         layouts = [
-            layout.create(
-                job, host, folder.of_host(host, job), settings.dependencies, folder.path, seen
-            )
+            layout.create(job, host, folder.of_host(host), settings.dependencies, folder.path, seen)
             for host in job.hosts
         ]
         if seen:
@@ -93,7 +93,7 @@ def run(job: Job, settings: Settings, observer: Observer) -> Result:
         try:
             with signals.collected():
                 watch.run(signals)
-            result = _finish(job, layouts, feeders, watch, folder, observer)
+            result = _finish(job, layouts, feeders, scripts, watch, folder, observer)
             folder.end_results()
         except BaseException:
             if folder.holds_results:
@@ -106,11 +106,13 @@ def _finish(
     job: Job,
     layouts: list[Layout],
     feeders: Feeders,
+    scripts: Scripts,
     watch: Watch,
     folder: JobFolder,
     observer: Observer,
 ) -> Result:
     """Stops the feeders and collects what the scripts have made."""
+    scripts.finish_all_output()
     feeders.stop()
     rows = feeders.rows()
     watch.history.add(watch.seconds, rows, last=True)
@@ -119,10 +121,13 @@ def _finish(
     error = feeders.error()
     if error is not None and not failure:  # which shows only now, or came as the script ended
         status, failure = status or _FAILED, str(error)
+    places = _places(job, feeders, scripts, watch.failed_script)
     said = [text for text in (folders.failure() for folders in layouts) if text]
     if failure and said:
-        failure = f"{failure}; it says: {said[0].strip()}"
-    _report(layouts, failure)
+        failure = f"{failure}; it says: {said[0][:_MAX_SAID].strip()}"
+    if failure and places:
+        failure = "; ".join([failure, *places])
+    _report(layouts, failure, "\n".join(places))
     written: list[str] = []
     try:
         written = outputs.collect(job, layouts, observer.say)
@@ -141,10 +146,20 @@ def _finish(
     )
 
 
-def _report(layouts: Sequence[Layout], failure: str) -> None:
+def _places(job: Job, feeders: Feeders, scripts: Scripts, failed: str) -> list[str]:
+    """Returns where in the data set the readers of the script that failed say to have failed."""
+    if not failed:
+        return []
+    names = [channel.name for channel in job.channels]
+    errors = reader_errors.last_of_each(scripts.said(failed), scripts.pipe_dirs(), names)
+    places = [feeders.locate(host, error) for (host, _), error in errors.items()]
+    return [place for place in places if place is not None]
+
+
+def _report(layouts: Sequence[Layout], failure: str, places: str) -> None:
     for folders in layouts:
         with contextlib.suppress(OSError):  # the script may have done anything to its folders
             if failure:
-                folders.report_failure(failure)
+                folders.report_failure(failure, places)
             else:
                 folders.report_success()

@@ -58,8 +58,8 @@ class Script:
         environment: All its variables.
         cwd: Its working directory.
         output: File descriptors for its standard output and standard error; ``None``: ours.
-        remove: Folders to be removed if this process ends before the script.
-        fifos_in: Folders whose FIFOs are to be removed in that case.
+        lifeline: A file descriptor that is open until nothing of the script is left; none of its
+            processes has it.
 
     Raises:
         ScriptError: If it cannot be started. Perhaps only ``end`` does.
@@ -72,8 +72,7 @@ class Script:
         cwd: Path,
         *,
         output: tuple[int | None, int | None] = (None, None),
-        remove: Sequence[Path] = (),
-        fifos_in: Sequence[Path] = (),
+        lifeline: int | None = None,
     ) -> None:
         self._connection, theirs = socket.socketpair()
         self._end: ScriptEnd | None = None
@@ -84,15 +83,13 @@ class Script:
                 stdin=subprocess.DEVNULL,
                 stdout=output[0],
                 stderr=output[1],
-                pass_fds=[theirs.fileno()],
+                pass_fds=[theirs.fileno(), *([] if lifeline is None else [lifeline])],
                 start_new_session=True,
             )
         order = {
             "command": list(command),
             "environment": dict(environment),
             "cwd": str(cwd),
-            "remove": [str(path) for path in remove],
-            "fifos_in": [str(path) for path in fifos_in],
         }
         with contextlib.suppress(OSError):  # it has failed already, which end() tells
             self._connection.sendall(json.dumps(order).encode() + b"\n")

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,8 +16,12 @@ from sagemaker_tensorflow._local import cluster, environment, layout, opt_ml
 from sagemaker_tensorflow._local.job import Host, Job
 from sagemaker_tensorflow._local.job_folder import JobFolder
 from sagemaker_tensorflow._local.layout import Layout
+from sagemaker_tensorflow._local.output_tail import OutputTail
 from sagemaker_tensorflow._local.script import Script
 from sagemaker_tensorflow._local.settings import JobError, Observer
+
+# The name of the one script that mpirun makes of all of them.
+_MPIRUN = "mpirun"
 
 
 class Scripts:
@@ -49,6 +52,7 @@ class Scripts:
         self._folder = folder
         self._observer = observer
         self._stack = stack
+        self._tails: dict[str, OutputTail] = {}
         self._configs, self._servers = cluster.tensorflow_configs(job)
         self._environments = [
             self._environment(host, seen_folders, config)
@@ -86,9 +90,9 @@ class Scripts:
             path = folders.code_dir / self._job.program
             path.chmod(path.stat().st_mode | 0o111)
         if self._job.cluster == "mpi":
-            return {"mpirun": self._start_mpi()}
+            return {_MPIRUN: self._start_mpi()}
         return {
-            host.name: self._start_script(command, variables, folders.code_dir)
+            host.name: self._start_script(host.name, command, variables, folders.code_dir)
             for host, command, variables, folders in zip(
                 self._job.hosts, self.commands(), self._environments, self._layouts, strict=True
             )
@@ -107,9 +111,41 @@ class Scripts:
             for config in self._servers
         ]
 
+    def finish_output(self, name: str, seconds: float | None = None) -> None:
+        """Waits until all that an ended script has written is passed on; so long at most."""
+        self._tails[name].finish(seconds)
+
+    def finish_all_output(self) -> None:
+        """Waits, after the end of all scripts, until all that they have written is passed on."""
+        for name in self._tails:
+            self.finish_output(name)
+
+    def said(self, name: str) -> list[tuple[str | None, str]]:
+        """Returns what the ended script of this name said last, each time with its host.
+
+        These are its ``failure`` files and the end of its output. The host is ``None`` for what
+        the scripts of several have said.
+        """
+        is_one = name != _MPIRUN or len(self._job.hosts) == 1
+        failures = [
+            (host.name, folders.failure() or "")
+            for host, folders in zip(self._job.hosts, self._layouts, strict=True)
+            if name in (host.name, _MPIRUN)
+        ]
+        speaker = failures[0][0] if is_one else None
+        return [*failures, (speaker, self._tails[name].text())]
+
+    def pipe_dirs(self) -> dict[str, list[str]]:
+        """Returns whose FIFOs are in a folder, as the scripts see it, or as we do."""
+        hosts: dict[str, list[str]] = {}
+        for host, folders, seen in zip(self._job.hosts, self._layouts, self._seen, strict=True):
+            for path in {str(folders.data_dir), str(seen.data_dir)}:
+                hosts.setdefault(path, []).append(host.name)
+        return hosts
+
     def _start_mpi(self) -> Script:
-        folder = self._stack.enter_context(tempfile.TemporaryDirectory(prefix="pipemode-mpi-"))
-        file = Path(folder) / "ranks.json"
+        scratch = self._folder.scratch()
+        file = scratch / "ranks.json"
         hosts = [
             {"command": command, "cwd": str(folders.code_dir), "environment": variables}
             for command, variables, folders in zip(
@@ -119,36 +155,33 @@ class Scripts:
         ranks = {"processes_per_host": self._job.processes_per_host, "hosts": hosts}
         file.write_text(json.dumps(ranks), encoding="ascii")
         command = cluster.mpi_command(self._job, file)
-        return self._start_script(
-            command, self._environments[0], self._layouts[0].code_dir, remove=[Path(folder)]
-        )
+        # mpirun keeps files of its own, and cannot remove them when it is killed.
+        variables = {**self._environments[0], "TMPDIR": str(scratch)}
+        return self._start_script(_MPIRUN, command, variables, self._layouts[0].code_dir)
 
     def _start_script(
-        self,
-        command: list[str],
-        variables: dict[str, str],
-        cwd: Path,
-        *,
-        remove: Sequence[Path] = (),
+        self, name: str, command: list[str], variables: dict[str, str], cwd: Path
     ) -> Script:
         self._folder.begin_results()
-        return self._stack.enter_context(self._start(command, variables, cwd, remove))
+        tail = self._tails[name] = OutputTail(self._observer.output)
+        self._stack.enter_context(tail)
+        script = self._start(command, variables, cwd, tail.output)
+        tail.begin()
+        return self._stack.enter_context(script)
 
     def _start(
         self,
         command: list[str],
         variables: dict[str, str],
         cwd: Path,
-        remove: Sequence[Path] = (),
+        output: tuple[int | None, int | None] | None = None,
     ) -> Script:
-        kept = self._folder.kept
         return Script(
             command,
             variables,
             cwd,
-            output=self._observer.output,
-            remove=[*remove, *([] if kept else [self._folder.path])],
-            fifos_in=[folders.data_dir for folders in self._layouts] if kept else [],
+            output=output or self._observer.output,
+            lifeline=self._folder.lifeline,
         )
 
     def _environment(self, host: Host, folders: Layout, config: str | None) -> dict[str, str]:

@@ -55,6 +55,14 @@ class StopSignal:
         """
         self._poll([(descriptor, select.POLLOUT)], None)
 
+    def wait_readable(self, descriptor: int) -> None:
+        """Waits until a pipe has data, or no writer.
+
+        Raises:
+            Stopped: When the switch is on.
+        """
+        self._poll([(descriptor, select.POLLIN)], None)
+
     def wait_for(self, future: concurrent.futures.Future[Any]) -> None:
         """Waits until ``future`` is done.
 

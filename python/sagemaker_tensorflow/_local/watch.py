@@ -16,6 +16,7 @@ from sagemaker_tensorflow._local.scripts import Scripts
 from sagemaker_tensorflow._local.settings import Observer, Settings
 
 _TICK_SECONDS = 0.1
+_OUTPUT_SECONDS = 1.0
 _FAILED = 1
 _OUT_OF_TIME = 124  # as timeout(1)
 
@@ -28,6 +29,7 @@ class Watch:
         seconds: From the start to the end.
         left_behind: How many processes the scripts left running.
         failure: Why the job failed; empty: it did not.
+        failed_script: Name of the script that failed of its own accord; empty: none did.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Watch:
         self.seconds = 0.0
         self.left_behind = 0
         self.failure = ""
+        self.failed_script = ""
         self._job = job
         self._settings = settings
         self._feeders = feeders
@@ -89,6 +92,8 @@ class Watch:
             self._fail(str(error))
             self._stop(signal.SIGTERM)
             return
+        # What it has written comes before what we say of it, unless it is not taken.
+        self._scripts.finish_output(host, _OUTPUT_SECONDS)
         self.left_behind += end.left_behind
         if end.exit_code == 0 or self._script_status != 0:
             return
@@ -97,6 +102,7 @@ class Watch:
         if self._stopped_by:
             self._fail(f"stopped by {self._stopped_by}")
         elif self._kill_at is None:
+            self.failed_script = host
             # The service, too, ends a job when one of its hosts fails.
             self._fail(f"{self._job.program}{where} {end}")
             if self._running:

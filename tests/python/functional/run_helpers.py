@@ -87,9 +87,9 @@ class Command:
     def finish(self, timeout=90):
         """Waits for its end, and sees that nothing is left of it."""
         stdout, stderr = self.process.communicate(timeout=timeout)
-        # A script's own names its folder, unless it was killed as it began to print it.
+        # A script's own names it, in its folder, unless it was killed as it began to print it.
         traceback = stderr.partition("Traceback (most recent call last):\n")[2]
-        assert not traceback or "pipemode-job" in traceback, stderr
+        assert not traceback or "/code/" in traceback, stderr
         self.assert_nothing_is_left()
         return Ended(self.process.returncode, stdout, stderr)
 

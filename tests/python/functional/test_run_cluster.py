@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -11,10 +12,21 @@ from pathlib import Path
 
 import pytest
 from run_helpers import Command, write_script
+from sagemaker_tensorflow._local import progress_text
 from sagemaker_tensorflow.records import RecordWriter
 
 ROOT = Path(__file__).parents[3]
 RECORDS = 64
+EPOCHS = 3
+needs_mpirun = pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun")
+
+# How two hosts may work together.
+FORMS = [
+    pytest.param([], id="plain hosts"),
+    pytest.param(["-psagemaker_parameter_server_enabled=true"], id="parameter servers"),
+    pytest.param(["-psagemaker_multi_worker_mirrored_strategy_enabled=true"], id="mirrored"),
+    pytest.param(["-psagemaker_mpi_enabled=true"], id="MPI", marks=needs_mpirun),
+]
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +44,73 @@ def model_of(folder):
     return {path.name: path.read_text() for path in (folder / "model").iterdir()}
 
 
-@pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun")
+def check_outcome(folder, data, ended):
+    """That table and report tell of so many whole epochs on each host, and no failure."""
+    assert ended.status == 0, ended.stderr
+    assert "completed in" in ended.stderr
+    sent = progress_text.size(EPOCHS * sum(path.stat().st_size for path in data.iterdir()))
+    page = (folder / "r.html").read_text()
+    assert "Completed in" in page
+    for host in ("algo-1", "algo-2"):
+        assert re.search(rf"^ {host} training +{EPOCHS} +{sent} ", ended.stderr, re.MULTILINE)
+        assert f"<td>{host} training</td><td>{EPOCHS}</td><td>{sent}</td>" in page
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("base", [[], ["--base-dir=ml"]], ids=["temporary", "kept"])
+def test_two_hosts_read_and_save(tmp_path, data, form, base):
+    """Whatever runs beside the scripts ends after them, and takes nothing of theirs along."""
+    script = write_script(
+        tmp_path,
+        f"""
+        host = os.environ["SM_CURRENT_HOST"]
+        counts = [read() for _ in range({EPOCHS})]
+        (model / host).write_text(json.dumps(counts))
+        Path(os.environ["SM_OUTPUT_DATA_DIR"], host).write_text(host)
+        """,
+    )
+    arguments = ["--instance-count=2", "--report=r.html", *form, *base]
+    with Command(tmp_path, script, f"--channel=training={data}", *arguments) as command:
+        ended = command.finish()
+    check_outcome(tmp_path, data, ended)
+    found = {host: json.loads(text) for host, text in model_of(tmp_path).items()}
+    assert found == {"algo-1": [RECORDS] * EPOCHS, "algo-2": [RECORDS] * EPOCHS}
+    shutil.unpack_archive(next(tmp_path.glob("*/output/output.tar.gz")), tmp_path / "output")
+    assert sorted(path.name for path in (tmp_path / "output").iterdir()) == ["algo-1", "algo-2"]
+    assert (tmp_path / "ml").exists() == bool(base)
+    for host in (tmp_path / "ml").glob("algo-*"):
+        assert (host / "output" / "success").exists()
+        assert (host / "model" / host.name).exists()
+        assert list((host / "input" / "data").iterdir()) == []
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("base", [[], ["--base-dir=ml"]], ids=["temporary", "kept"])
+def test_two_hosts_that_are_killed(tmp_path, data, form, base):
+    """Nothing is left, but for a folder that the user has named, and in it no FIFO."""
+    script = write_script(
+        tmp_path,
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+        subprocess.Popen(["setsid", "sleep", "1000"])
+        read()
+        read(limit=1)
+        Path(HERE, os.environ["SM_CURRENT_HOST"]).write_text("")
+        time.sleep(1000)
+        """,
+    )
+    arguments = ["--instance-count=2", *form, *base]
+    with Command(tmp_path, script, f"--channel=training={data}", *arguments) as command:
+        command.wait_for_file("algo-1")
+        command.wait_for_file("algo-2")
+        command.send(signal.SIGKILL)
+        command.finish()
+    assert (tmp_path / "ml").exists() == bool(base)
+    assert list(tmp_path.glob("ml/*/input/data/*")) == []
+
+
+@needs_mpirun
 def test_mpi(tmp_path, data):
     script = write_script(
         tmp_path,
@@ -64,7 +142,7 @@ def test_mpi(tmp_path, data):
     }
 
 
-@pytest.mark.skipif(shutil.which("mpirun") is None, reason="no mpirun")
+@needs_mpirun
 def test_mpi_that_fails(tmp_path):
     script = write_script(tmp_path, "sys.exit(3)")
     with Command(tmp_path, script, "-psagemaker_mpi_enabled=true") as command:
@@ -84,26 +162,25 @@ def test_mpi_with_a_host_that_is_killed(tmp_path):
         env={"PATH": os.pathsep.join([str(tmp_path), os.environ["PATH"]])},
     ) as command:
         command.wait_for_file("runs")
-        [ranks] = command.tmp.glob("pipemode-mpi-*/ranks.json")
+        [ranks] = command.tmp.glob("pipemode-scratch-*/ranks.json")
         assert ranks.parent.stat().st_mode & 0o777 == 0o700
         command.send(signal.SIGKILL)
         command.finish()
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_multi_worker_mirrored_training(tmp_path, data):
     script = write_script(
         tmp_path,
-        """
+        f"""
         import tensorflow as tf
         from sagemaker_tensorflow import PipeModeDataset
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
         assert strategy.num_replicas_in_sync == 2
         ds = PipeModeDataset("training", "TFRecord").batch(8)
-        with strategy.scope():
-            total = tf.Variable(0, dtype=tf.int64, aggregation=tf.VariableAggregation.SUM)
         mine = 0
-        for batch in ds:
+        for batch in ds.repeat({EPOCHS}):
             numbers = tf.strings.to_number(batch, tf.int64)
             mine += int(tf.reduce_sum(numbers))
         reduced = strategy.run(
@@ -115,38 +192,53 @@ def test_multi_worker_mirrored_training(tmp_path, data):
     with Command(
         tmp_path,
         script,
-        f"--channel=training={data},distribution=ShardedByS3Key",
+        f"--channel=training={data}",
         "--instance-count=2",
+        "--report=r.html",
         "-psagemaker_multi_worker_mirrored_strategy_enabled=true",
     ) as command:
-        ended = command.finish(timeout=110)
-    assert ended.status == 0, ended.stderr
-    first, second = (json.loads(text) for _, text in sorted(model_of(tmp_path).items()))
-    assert first[0] != second[0]
-    assert first[0] + second[0] == first[1] == second[1] == sum(range(RECORDS))
+        ended = command.finish(timeout=280)
+    check_outcome(tmp_path, data, ended)
+    total = EPOCHS * sum(range(RECORDS))
+    found = {host: json.loads(text) for host, text in model_of(tmp_path).items()}
+    assert found == {"algo-1": [total, 2 * total], "algo-2": [total, 2 * total]}
 
 
 @pytest.mark.slow
-def test_parameter_servers(tmp_path):
+@pytest.mark.timeout(300)
+def test_parameter_servers(tmp_path, data):
+    """They serve from the first epoch to the last, and the folder is there after their end."""
     script = write_script(
         tmp_path,
-        """
+        f"""
+        host = os.environ["SM_CURRENT_HOST"]
         config = json.loads(os.environ["TF_CONFIG"])
-        assert config["task"]["type"] == {"algo-1": "master", "algo-2": "worker"}[
-            os.environ["SM_CURRENT_HOST"]
-        ]
+        assert config["task"]["type"] == {{"algo-1": "master", "algo-2": "worker"}}[host]
         import tensorflow as tf
-        address = config["cluster"]["ps"][0]
-        tf.config.experimental_connect_to_host(f"grpc://{address}", job_name="ps")
-        with tf.device("/job:ps/task:0/device:CPU:0"):
-            assert int(tf.constant(1) + 1) == 2
+        from sagemaker_tensorflow import PipeModeDataset
+        address = config["cluster"]["ps"][config["task"]["index"]]
+        tf.config.experimental_connect_to_host(f"grpc://{{address}}", job_name="ps")
+        total = 0
+        for epoch in range({EPOCHS}):
+            for record in PipeModeDataset("training", "TFRecord"):
+                number = int(record.numpy())
+                with tf.device("/job:ps/task:0/device:CPU:0"):
+                    total = total + tf.constant(number)
+        (model / host).write_text(str(int(total)))
         """,
     )
     with Command(
-        tmp_path, script, "--instance-count=2", "-psagemaker_parameter_server_enabled=true"
+        tmp_path,
+        script,
+        f"--channel=training={data}",
+        "--instance-count=2",
+        "--report=r.html",
+        "-psagemaker_parameter_server_enabled=true",
     ) as command:
-        ended = command.finish(timeout=110)
-    assert ended.status == 0, ended.stderr
+        ended = command.finish(timeout=280)
+    check_outcome(tmp_path, data, ended)
+    total = str(EPOCHS * sum(range(RECORDS)))
+    assert model_of(tmp_path) == {"algo-1": total, "algo-2": total}
 
 
 @pytest.mark.slow

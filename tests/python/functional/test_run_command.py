@@ -286,6 +286,26 @@ def test_signal_between_the_script_and_its_model(run, folder, monkeypatch):
     assert said == [f"model and output are still in {kept}"]
 
 
+def test_host_that_fails_keeps_the_model(folder, monkeypatch):
+    """The script that is ended for it takes nothing along."""
+    script = write_script(folder, "(model / 'm').write_text('m'); time.sleep(1000)")
+    said = options.Options(script=script, output_path=str(folder / "out"))
+    job = jobs.from_request(options.apply(said, None), folder)
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+
+    def show(*_):
+        if list(folder.glob("pipemode-job-*/model/m")):
+            raise OSError("a fault of the host")
+
+    lines = []
+    observer = SimpleNamespace(output=(None, None), say=lines.append, show=show)
+    with pytest.raises(OSError, match="a fault of the host"):
+        runner.run(job, Settings(), observer)
+    [kept] = folder.glob("pipemode-job-*")
+    assert (kept / "model" / "m").exists()
+    assert lines == [f"model and output are still in {kept}"]
+
+
 def test_script_that_spoils_its_folders(run, folder):
     ended = run(
         """
@@ -456,6 +476,60 @@ def test_changed_under_the_last_reader_fails_the_job(run, folder, tmp_path):
     assert ended.status == 1
     assert f"'{tmp_path / 'source'}' has changed since the job began" in ended.stderr
     assert model_of(folder) == {"m": "m"}
+
+
+UNLIKELY = ["_SUCCESS", ".part-0.crc", "_temporary/0", "empty/_SUCCESS", "part-0", "a_b.c"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "sent", "warned"),
+    [
+        ("", ["_SUCCESS", ".part-0.crc", "_temporary/0"], True),
+        # An object without a byte is a record without one.
+        (",wrapper=RecordIO", ["_SUCCESS", ".part-0.crc", "_temporary/0", "empty/_SUCCESS"], True),
+        (",mode=File", [], False),
+    ],
+    ids=["Pipe", "RecordIO", "File"],
+)
+def test_names_that_are_often_not_data(run, folder, settings, sent, warned):
+    """They are sent as in the service, which is said once for all hosts."""
+    source = folder / "source"
+    for name in UNLIKELY:
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("" if name.startswith("empty") else f"{name};")
+    text = """
+    path = os.environ["SM_CHANNEL_OTHER"]
+    if Path(path).is_dir():
+        print(*sorted(str(file.relative_to(path)) for file in Path(path).rglob("*")))
+    else:
+        print(Path(path + "_0").read_bytes())
+    """
+    ended = run(text, f"--channel=other={source}{settings}", "--instance-count=2")
+    assert ended.status == 0, ended.stderr
+    for name in UNLIKELY:
+        assert name in ended.stdout or name.startswith("empty")
+    lines = [line for line in ended.stderr.splitlines() if "'_' or '.'" in line]
+    if not warned:
+        assert lines == []
+        return
+    shown = sorted(sent, key=str.encode)
+    text = ", ".join(map(repr, shown[:3])) + (", …" if len(shown) > 3 else "")
+    assert lines == [
+        "pipemode: channel 'other': as in the service, the script gets all objects, also "
+        f"{len(sent)} with names that begin with '_' or '.', which often are not data: {text}"
+    ]
+
+
+def test_names_that_a_manifest_has(run, folder):
+    """They are wanted."""
+    source = _folder(folder / "source")
+    (source / "_one").write_text("1")
+    (source / "manifest").write_text(json.dumps([{"prefix": f"file://{source}/"}, "_one"]))
+    text = "print(Path(os.environ['SM_CHANNEL_OTHER'] + '_0').read_bytes())"
+    ended = run(text, f"--channel=other={source / 'manifest'},type=ManifestFile")
+    assert (ended.status, ended.stdout) == (0, "b'1'\n"), ended.stderr
+    assert "'_' or '.'" not in ended.stderr
 
 
 def test_two_jobs_at_once(run, folder):

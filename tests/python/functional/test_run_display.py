@@ -116,6 +116,21 @@ def test_redirected_output_is_the_same_bytes(terminal, tmp_path, data):
     assert b"to stderr\r\n" in shown
 
 
+def test_place_of_an_error_below_the_live_table(terminal, tmp_path, data):
+    content = bytearray(data.read_bytes())
+    content[5 * 1016 + 12] ^= 1
+    data.write_bytes(content)
+    status, shown = run(
+        terminal, tmp_path, write_script(tmp_path, "read()"), f"--channel=training={data}"
+    )
+    assert status == 1
+    assert b"record 5 at byte 5080: " in shown
+    last = shown.rstrip().rpartition(b"\r\n")[2]
+    assert last.endswith(
+        b"byte 5080 of the stream is byte 5080 of %b (object 1 of 1)" % bytes(data)
+    )
+
+
 def test_much_output(terminal, tmp_path):
     script = write_script(tmp_path, "for n in range(20000): print(n)")
     status, shown = run(terminal, tmp_path, script, "--env=PYTHONUNBUFFERED=")

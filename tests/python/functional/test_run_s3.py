@@ -53,6 +53,20 @@ def test_from_s3_to_s3(tmp_path, s3_server, s3_variables, uri, prefix):
     assert SECRET_KEY not in ended.stderr
 
 
+def test_place_of_an_error(tmp_path, s3_server, s3_variables, uri, prefix):
+    content = bytearray((tmp_path / "1.tfrecord").read_bytes())
+    content[2 * 22 + 12] ^= 1
+    s3_server.client.put_object(Bucket=BUCKET, Key=f"{prefix}/data/1.tfrecord", Body=bytes(content))
+    script = write_script(tmp_path, "read()")
+    with Command(tmp_path, script, f"--channel=training={uri}/data", env=s3_variables) as command:
+        ended = command.finish()
+    assert ended.status == 1
+    assert ended.stderr.endswith(
+        f"channel 'training' epoch 0, byte {7 * 22} of the stream is byte {2 * 22} of "
+        f"{uri}/data/1.tfrecord (object 2 of 2)\n"
+    )
+
+
 def test_uncompressed_output(tmp_path, s3_server, s3_variables, uri, prefix):
     write_script(tmp_path, "(model / '1').mkdir(); (model / '1' / 'a').write_text('A')")
     request = {

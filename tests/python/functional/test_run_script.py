@@ -6,12 +6,16 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pipe_helpers import wait_until
+from sagemaker_tensorflow._local.interrupts import StopSignals
+from sagemaker_tensorflow._local.job_folder import JobFolder
 from sagemaker_tensorflow._local.script import Script, ScriptEnd, ScriptError
 
 
@@ -171,10 +175,24 @@ def test_kill_reaches_everyone(start, tmp_path):
 def test_closing_ends_it(start, tmp_path):
     folder = tmp_path / "job"
     folder.mkdir()
-    script = start("touch up; exec sleep 1000", shell=True, remove=[folder])
+    script = start("touch up; exec sleep 1000", shell=True)
     wait_for(tmp_path / "up")
     script.close()
-    assert not folder.exists()
+    assert folder.exists()  # which is for its owner to remove
+
+
+def test_lifeline_is_held_until_nothing_is_left(start, tmp_path):
+    """By the keeper, and by nothing that the script has started."""
+    watched, lifeline = os.pipe()
+    code = "setsid sleep 1000 & ls /proc/self/fd > descriptors; touch up; exec sleep 1000"
+    script = start(code, shell=True, lifeline=lifeline)
+    os.close(lifeline)
+    wait_for(tmp_path / "up")
+    assert str(lifeline) not in (tmp_path / "descriptors").read_text().split()
+    assert select.select([watched], [], [], 0)[0] == []
+    script.close()
+    assert os.read(watched, 1) == b""
+    os.close(watched)
 
 
 def test_output_goes_where_it_should(start, tmp_path):
@@ -190,21 +208,56 @@ def test_many_at_once(start, tmp_path):
     assert [script.end().exit_code for script in scripts] == list(range(8))
 
 
+HOST = """
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from sagemaker_tensorflow._local.interrupts import StopSignals
+from sagemaker_tensorflow._local.job_folder import JobFolder
+from sagemaker_tensorflow._local.script import Script
+job = SimpleNamespace(hosts=())
+code = "cd /; setsid sleep 1000 & while :; do mkdir -p $0/$$ && touch $0/$$/file; done"
+with JobFolder(None, job, StopSignals()) as folder:
+    for number in range(2):
+        Script(["sh", "-c", code, str(folder.path)], {"MARK": sys.argv[1]}, Path("/"),
+               lifeline=folder.lifeline)
+    print(flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_guard_that_is_killed(tmp_path, monkeypatch):
+    """The owner removes the folder itself when all goes well."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with StopSignals() as signals, JobFolder(None, SimpleNamespace(hosts=()), signals) as folder:
+        (folder.path / "file").touch()
+        (folder.scratch() / "file").touch()
+        [guard] = [
+            int(entry.name)
+            for entry in Path("/proc").iterdir()
+            if entry.name.isdecimal() and str(folder.path).encode() in command_of(entry)
+        ]
+        os.kill(guard, signal.SIGKILL)
+    assert list(tmp_path.iterdir()) == []
+
+
+def command_of(process):
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 def test_nothing_outlives_a_killed_parent(tmp_path):
-    """Killed at any moment, from before the script is started."""
-    code = (
-        "import sys\nfrom pathlib import Path\n"
-        "from sagemaker_tensorflow._local.script import Script\n"
-        "Script(['sh', '-c', 'setsid sleep 1000 & sleep 1000'], {'MARK': sys.argv[1]}, Path('/'),"
-        " remove=[Path(sys.argv[1])])\nprint(flush=True)\nsys.stdin.read()\n"
-    )
+    """Killed at any moment, from before the script is started, while scripts write."""
     for number in range(6):
         folder = tmp_path / str(number)
         folder.mkdir()
         with subprocess.Popen(
-            [sys.executable, "-c", code, str(folder)],
+            [sys.executable, "-c", HOST, str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={**os.environ, "TMPDIR": str(folder)},
         ) as parent:
             parent.stdout.readline()
             time.sleep(0.01 * number)
@@ -220,4 +273,4 @@ def test_nothing_outlives_a_killed_parent(tmp_path):
             ),
             timeout=20,
         )
-        wait_until(lambda folder=folder: not folder.exists(), timeout=20)
+        wait_until(lambda folder=folder: list(folder.iterdir()) == [], timeout=20)
