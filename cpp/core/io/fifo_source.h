@@ -7,6 +7,7 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/base/coarse_clock.h"
 #include "core/base/fork_guarded_fd.h"
@@ -32,6 +33,14 @@ class FifoSource final : public ByteSource {
   FifoSource(ForkGuardedFd fd, const std::string& path, TimeLimit read_timeout,
              const WaitContext& context);
 
+  // The same in steps, for a caller that must not fail once it has begun. Before Begin() there is
+  // nothing to read from.
+  FifoSource(TimeLimit read_timeout, const WaitContext& context);
+  // Does all that can fail. Throws IoError; may be repeated.
+  void Prepare(int fd, const std::string& path);
+  // Reads from `fd`, which was prepared.
+  void Begin(ForkGuardedFd fd) noexcept { fd_ = std::move(fd); }
+
   // Whether a writer has, or had, the FIFO open since `fd` was opened. Never waits, consumes
   // nothing.
   static bool HasWriter(int fd);
@@ -49,7 +58,7 @@ class FifoSource final : public ByteSource {
   void WaitReadable();
 
   ForkGuardedFd fd_;
-  const std::string name_;  // "data from '<path>' ..." for messages
+  std::string name_;  // "data from '<path>' ..." for messages
   const TimeLimit read_timeout_;
   const WaitContext context_;
   std::chrono::steady_clock::time_point looked_around_ = CoarseNow();
