@@ -50,12 +50,15 @@ bool PythonApi::Load() noexcept {
          Resolve("PyUnicode_AsUTF8", as_utf8_) && Resolve("PySys_GetObject", sys_object_) &&
          Resolve("PyObject_CallNoArgs", call_no_args_) &&
          Resolve("PyImport_ImportModule", import_) && Resolve("PyDict_GetItem", dict_get_) &&
-         Resolve("PyErr_Clear", clear_error_) && Resolve("Py_DecRef", decref_);
+         Resolve("PyErr_Clear", clear_error_) && Resolve("PyErr_CheckSignals", check_signals_) &&
+         Resolve("Py_DecRef", decref_);
 }
 
 bool PythonApi::AddPendingCall(int (*function)(void*)) const noexcept {
   return add_pending_call_(function, nullptr) == 0;
 }
+
+bool PythonApi::RunSignalHandlers() const noexcept { return CallPython(check_signals_) == 0; }
 
 bool PythonApi::MainThreadIsInTensorFlow() const noexcept {
   if (is_initialized_() == 0) return false;

@@ -20,6 +20,10 @@ class PythonApi {
   // Whether the main thread's innermost frame is TensorFlow's. Takes the GIL.
   bool MainThreadIsInTensorFlow() const noexcept;
 
+  // Runs the script's handlers of the signals that Python has noted so far. For the main thread,
+  // with the GIL. Returns false, with the exception set, if one raised.
+  bool RunSignalHandlers() const noexcept;
+
   // Whether the current thread, which must hold the GIL, is inside the constructor of one of
   // TensorFlow's exceptions.
   bool IsMakingException() const noexcept;
@@ -44,6 +48,7 @@ class PythonApi {
   void* (*import_)(const char*) = nullptr;
   void* (*dict_get_)(void*, void*) = nullptr;  // borrowed
   void (*clear_error_)() = nullptr;
+  int (*check_signals_)() = nullptr;
   void (*decref_)(void*) = nullptr;
 };
 

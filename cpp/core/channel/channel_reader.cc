@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/channel/channel_reader.h"
 
-#include <fcntl.h>
 #include <poll.h>
 
 #include <algorithm>
@@ -28,8 +27,8 @@ constexpr milliseconds kLookForWriter{5};
 constexpr milliseconds kLookAgain{1};
 // How often to try a lock that somebody else holds.
 constexpr milliseconds kLookBusy{5};
-// How long not to be interrupted while somebody else has the state locked.
-constexpr milliseconds kStateLockPatience{500};
+// How long not to be interrupted while the state cannot be moved on.
+constexpr milliseconds kMarkPatience{500};
 
 constexpr char kStateLock[] = "the lock on the channel's state (limit: open_timeout)";
 
@@ -55,11 +54,14 @@ std::string DescribeWait(const PipeState::Attempt& attempt) {
          "many epochs of it?";
 }
 
-// Both descriptors share one open file, thus one lock.
-ForkGuardedFd Duplicate(const ForkGuardedFd& fd) {
-  ForkGuardedFd copy([&fd] { return ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 0); });
-  if (!copy) throw IoError(errno, "cannot duplicate a file descriptor");
-  return copy;
+bool IsDeadline(const std::exception_ptr& exception) {
+  try {
+    std::rethrow_exception(exception);
+  } catch (const DeadlineExceededError&) {
+    return true;
+  } catch (...) {
+    return false;
+  }
 }
 
 }  // namespace
@@ -85,8 +87,10 @@ bool ChannelReader::Skip() { return Next(nullptr); }
 
 bool ChannelReader::Next(RecordSink* sink) {
   if (done_) return false;
+  if (!has_begun_) Begin();
+  // Not sooner: an epoch whose beginning has failed is not one that a caller has come to.
+  epoch_ = claim_->epoch;
   try {
-    if (stream_ == nullptr) Open();
     const bool found = sink != nullptr ? stream_->Read(*sink) : stream_->Skip();
     corrupted_records_ = stream_->corrupted_records();
     if (found) return true;
@@ -108,26 +112,46 @@ bool ChannelReader::Next(RecordSink* sink) {
 
 void ChannelReader::Close() noexcept {
   done_ = true;
+  source_ = nullptr;
   stream_.reset();
   claim_.reset();
 }
 
+void ChannelReader::Begin() {
+  try {
+    Open();
+  } catch (CancelledError& error) {
+    error.AddContext(position_);
+    throw;
+  } catch (PipeError& error) {
+    error.AddContext(position_);
+    // A writer that is there would not come again: the next call goes on with it.
+    if (!claim_) Close();
+    throw;
+  }
+}
+
+// In this order, so that no epoch is lost by what fails: what needs memory is made before a FIFO is
+// opened, at which a writer may wait; from the time that there is one, `claim_` stays; and from the
+// time that the state has moved on nothing fails.
 void ChannelReader::Open() {
-  position_ = "channel '" + options_.channel + "'";
+  if (stream_ == nullptr) {
+    auto source = std::make_unique<FifoSource>(options_.read_timeout, context_);
+    FifoSource* const of_stream = source.get();
+    stream_ = std::make_unique<RecordStream>(std::move(source), options_.stream);
+    source_ = of_stream;
+  }
+  if (!claim_) position_ = "channel '" + options_.channel + "'";
   const PipeState state(options_.state_dir, options_.pipe_dir, options_.channel);
   Wait wait(context_, options_.open_timeout, wait_what_);
-  std::optional<EpochClaim> claim;
   std::exception_ptr interruption;
-  while (!claim) claim = WaitForWriter(state, WaitForClaim(state, wait), wait, &interruption);
-  MarkStarted(state, *claim, wait);
-  position_ = DescribePosition(options_.channel, claim->epoch, claim->path);
-  epoch_ = claim->epoch;
-  lost_epochs_ += claim->epoch - claim->due;
-  stream_ =
-      std::make_unique<RecordStream>(std::make_unique<FifoSource>(Duplicate(claim->fd), claim->path,
-                                                                  options_.read_timeout, context_),
-                                     options_.stream);
-  claim_ = std::move(claim);
+  while (!claim_) claim_ = WaitForWriter(state, WaitForClaim(state, wait), wait, &interruption);
+  position_ = DescribePosition(options_.channel, claim_->epoch, claim_->path);
+  source_->Prepare(claim_->fd.get(), claim_->path);
+  MarkStarted(state, *claim_, wait);
+  source_->Begin(std::move(claim_->fd));
+  lost_epochs_ += claim_->epoch - claim_->due;
+  has_begun_ = true;
   if (interruption) std::rethrow_exception(interruption);
 }
 
@@ -138,17 +162,10 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state, E
   wait_what_ = "a writer to open FIFO '" + claim.path + "' (limit: open_timeout)";
   std::optional<WriterWatch> watch;
   std::vector<EpochClaim> later;
-  const auto find_later = [&claim, &later, &watch] {
-    for (EpochClaim& other : later) {
-      if (!FifoSource::HasWriter(other.fd.get())) continue;
-      claim = EpochClaim(std::move(other));
-      watch.reset();
-      return true;
-    }
-    return false;
-  };
-  try {
-    for (;;) {
+  std::exception_ptr over;  // what has ended the wait; one more look has to be taken
+  bool is_deadline = false;
+  for (bool is_gone = false; !is_gone;) {
+    try {
       // Looked at before the writer is: it may come, write all of a short epoch, and go with its
       // FIFO at any moment.
       const bool is_overtaken =
@@ -158,35 +175,59 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state, E
                        [&state](const EpochClaim& other) { return state.IsCurrent(other); });
       if (!watch) watch.emplace(claim.fd.get(), claim.left);
       const Writer writer = watch->Look();
-      if (writer == Writer::kPresent) return claim;
-      if (writer == Writer::kGone) break;
+      is_gone = writer == Writer::kGone;
+      if (writer == Writer::kPresent) {
+        if (!is_deadline) *interruption = over;
+        return claim;
+      }
       if (writer == Writer::kUnsure) {
-        wait.Poll(-1, 0, kLookAgain);
+        // For a moment only, which is not interrupted.
+        if (over) {
+          std::this_thread::sleep_for(kLookAgain);
+        } else {
+          wait.Poll(-1, 0, kLookAgain);
+        }
+      }
+      if (writer != Writer::kAbsent) continue;
+      const auto other = std::find_if(later.begin(), later.end(), [](const EpochClaim& candidate) {
+        return FifoSource::HasWriter(candidate.fd.get());
+      });
+      if (other != later.end()) {
+        claim = EpochClaim(std::move(*other));
+        later.erase(other);
+        watch.reset();
         continue;
       }
-      if (find_later()) continue;
+      if (over) std::rethrow_exception(over);
       if (is_overtaken) return std::nullopt;
       if (is_later_overtaken) later.clear();
       state.TryClaimLater(claim, &later);
       wait.Poll(claim.fd.get(), POLLIN, kLookForWriter);
+    } catch (...) {
+      if (over) throw;
+      over = std::current_exception();
+      is_deadline = IsDeadline(over);
     }
-  } catch (...) {
-    // If a writer came since the last look, it will not come again: the epoch has begun.
-    if (!FifoSource::HasWriter(claim.fd.get()) && !find_later()) throw;
-    *interruption = std::current_exception();
-    return claim;
   }
   MarkStarted(state, claim, wait);
   lost_epochs_ += claim.epoch + 1 - claim.due;
+  if (over) std::rethrow_exception(over);
   return std::nullopt;
 }
 
 void ChannelReader::MarkStarted(const PipeState& state, const EpochClaim& claim, Wait& wait) {
   wait_what_ = kStateLock;
-  // The lock is held for a few system calls only. To be interrupted meanwhile would lose the epoch.
-  const Wait::Clock::time_point patience = Wait::Clock::now() + kStateLockPatience;
-  while (!state.TryMarkStarted(claim)) {
-    if (Wait::Clock::now() < patience) {
+  // The lock is held for a few system calls only, and what cannot be had just now may be had in a
+  // moment. To be interrupted meanwhile would lose the epoch.
+  const Wait::Clock::time_point patience = Wait::Clock::now() + kMarkPatience;
+  for (;;) {
+    const bool is_patient = Wait::Clock::now() < patience;
+    try {
+      if (state.TryMarkStarted(claim)) return;
+    } catch (const IoError&) {
+      if (!is_patient) throw;
+    }
+    if (is_patient) {
       std::this_thread::sleep_for(milliseconds(1));
     } else {
       wait.Poll(-1, 0, kLookBusy);

@@ -45,6 +45,10 @@ void CheckOptions(const ChannelOptions& options);
 // this one is over. Where a reader has ended in the instant between, the next one finds out which
 // of the two it was by where the writer is.
 //
+// Once there is a writer, nothing but Close() and the end of the reader lets go of the epoch: a
+// call that fails, or is interrupted, before the first byte is read leaves it to the next call. A
+// time limit for the writer that runs out as it comes is not a failure.
+//
 // Not safe for use by two threads at once, but for CancelToken.
 class ChannelReader final : public EpochReader {
  public:
@@ -70,8 +74,7 @@ class ChannelReader final : public EpochReader {
   // Closes the FIFO, so that its writer sees EPIPE. Every later Read returns false.
   void Close() noexcept override;
 
-  // The epoch that is being read; none before the first record was asked for, and while its FIFO is
-  // missing.
+  // The epoch that is being read; none before it could be begun.
   std::optional<uint64_t> epoch() const noexcept { return epoch_; }
   bool has_begun() const noexcept override { return epoch_.has_value(); }
 
@@ -86,12 +89,13 @@ class ChannelReader final : public EpochReader {
 
  private:
   bool Next(RecordSink* sink);
+  void Begin();
   void Open();
   EpochClaim WaitForClaim(const PipeState& state, Wait& wait);
   // Waits for a writer at the FIFO of `claim`, or, where the state allows it, at one after it;
   // returns the one that has it. Returns nothing if the FIFO was replaced or removed, or given up
-  // by its writer. What ends the wait just as a writer comes goes to `interruption`, to be thrown
-  // once the epoch has begun.
+  // by its writer. What interrupts the wait just as a writer comes goes to `interruption`, to be
+  // thrown once the epoch has begun.
   std::optional<EpochClaim> WaitForWriter(const PipeState& state, EpochClaim claim, Wait& wait,
                                           std::exception_ptr* interruption);
   void MarkStarted(const PipeState& state, const EpochClaim& claim, Wait& wait);
@@ -103,10 +107,12 @@ class ChannelReader final : public EpochReader {
   std::string position_;                  // "channel 'train' epoch 3 (/...)", as messages begin
   std::string wait_what_;                 // what Open() waits for just now
   std::optional<uint64_t> epoch_;
-  std::optional<EpochClaim> claim_;  // holds the epoch for as long as `stream_` reads it
   std::unique_ptr<RecordStream> stream_;
+  FifoSource* source_ = nullptr;     // of `stream_`; reads from the FIFO once the epoch has begun
+  std::optional<EpochClaim> claim_;  // of an epoch that has a writer; without its FIFO once begun
   uint64_t lost_epochs_ = 0;
   uint64_t corrupted_records_ = 0;
+  bool has_begun_ = false;
   bool done_ = false;
 };
 

@@ -68,15 +68,20 @@ ForkGuardedFd FifoSource::Open(const std::string& path) {
 
 FifoSource::FifoSource(ForkGuardedFd fd, const std::string& path, TimeLimit read_timeout,
                        const WaitContext& context)
-    : fd_(std::move(fd)),
-      name_("data from '" + path + "' (limit: read_timeout)"),
-      read_timeout_(read_timeout),
-      context_(context),
-      end_check_(context, name_) {
+    : FifoSource(read_timeout, context) {
+  Prepare(fd.get(), path);
+  Begin(std::move(fd));
+}
+
+FifoSource::FifoSource(TimeLimit read_timeout, const WaitContext& context)
+    : read_timeout_(read_timeout), context_(context), end_check_(context, name_) {}
+
+void FifoSource::Prepare(int fd, const std::string& path) {
+  name_ = "data from '" + path + "' (limit: read_timeout)";
   struct stat status;
-  if (::fstat(fd_.get(), &status) != 0) throw IoError(errno, "cannot stat '" + path + "'");
+  if (::fstat(fd, &status) != 0) throw IoError(errno, "cannot stat '" + path + "'");
   is_fifo_ = S_ISFIFO(status.st_mode);
-  if (is_fifo_) EnlargePipe(fd_.get());
+  if (is_fifo_) EnlargePipe(fd);
 }
 
 bool FifoSource::HasWriter(int fd) {

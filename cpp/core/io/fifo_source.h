@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "core/base/fork_guarded_fd.h"
 #include "core/io/byte_source.h"
@@ -30,6 +31,14 @@ class FifoSource final : public ByteSource {
   FifoSource(ForkGuardedFd fd, const std::string& path, TimeLimit read_timeout,
              const WaitContext& context);
 
+  // The same in steps, for a caller that must not fail once it has begun. Before Begin() there is
+  // nothing to read from.
+  FifoSource(TimeLimit read_timeout, const WaitContext& context);
+  // Does all that can fail. Throws IoError; may be repeated.
+  void Prepare(int fd, const std::string& path);
+  // Reads from `fd`, which was prepared.
+  void Begin(ForkGuardedFd fd) noexcept { fd_ = std::move(fd); }
+
   // Whether a writer has, or had, the FIFO open since `fd` was opened. Never waits, consumes
   // nothing.
   static bool HasWriter(int fd);
@@ -46,7 +55,7 @@ class FifoSource final : public ByteSource {
   void WaitReadable();
 
   ForkGuardedFd fd_;
-  const std::string name_;  // "data from '<path>' ..." for messages
+  std::string name_;  // "data from '<path>' ..." for messages
   const TimeLimit read_timeout_;
   const WaitContext context_;
   EndCheck end_check_;

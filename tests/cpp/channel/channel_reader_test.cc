@@ -478,20 +478,58 @@ TEST_F(ChannelReaderTest, AWriterThatComesInTheLastMomentIsNotLost) {
   }
 }
 
-TEST_F(ChannelReaderTest, AWriterThatComesWithTheDeadlineMovesTheStateOn) {
+TEST_F(ChannelReaderTest, AWriterThatComesWithTheDeadlineIsRead) {
   MakeFifo(FifoPath(0));
-  UniqueFd writer;
-  BlockObserver observer([&] { writer = OpenWriter(0); });
-  const WaitContext context{&cancel_, &observer};
   ChannelOptions options = Options();
   options.open_timeout = milliseconds(3);  // less than from one look for a writer to the next
-  options.read_timeout =
-      milliseconds(50);  // a busy machine may be late and find the writer in time
-  ChannelReader reader(options, context);
+  UniqueFd writer;
+  Event opened;
+  BlockObserver observer([&] {
+    writer = OpenWriter(0);
+    opened.Set();
+  });
+  std::thread service([&] {
+    ASSERT_TRUE(opened.Wait());
+    std::this_thread::sleep_for(milliseconds(50));
+    EXPECT_TRUE(WriteAll(writer.get(), Encode(TfRecord(), {"in time"}).bytes));
+    writer.Reset();
+  });
+  ChannelReader reader(options, {&cancel_, &observer});
+  Records records;
+  EXPECT_NO_THROW(records = ReadAllRecords(reader));
+  service.join();
+  EXPECT_EQ(records, Records{"in time"});
+  EXPECT_EQ(State(), "1");
+}
+
+TEST_F(ChannelReaderTest, AStateThatCannotBeMovedOnLeavesTheEpochToTheNextCall) {
+  if (::getuid() == 0) {
+    // The folder's mode does not keep root from writing there; a folder in the file's place does.
+    std::filesystem::create_directories(state_dir_ + "/.train-pipe_mode-state.tmp/full");
+  } else {
+    std::filesystem::create_directories(state_dir_);
+  }
+  MakeFifo(FifoPath(0));
+  UniqueFd writer;
+  BlockObserver observer([&] {
+    writer = OpenWriter(0);
+    std::filesystem::permissions(
+        state_dir_, std::filesystem::perms::owner_read | std::filesystem::perms::owner_exec);
+  });
+  ChannelReader reader(Options(), {&cancel_, &observer});
   StringSink sink;
-  EXPECT_THROW(reader.Read(sink), DeadlineExceededError);
-  // The writer and the state agree that the epoch is over.
-  EXPECT_FALSE(WriteAll(writer.get(), "x"));
+  for (int call = 0; call < 2; ++call) {
+    EXPECT_THAT([&] { reader.Read(sink); },
+                ThrowsMessage<IoError>(
+                    AllOf(StartsWith(Position(0)), HasSubstr(".train-pipe_mode-state"))));
+    EXPECT_FALSE(reader.epoch());
+    EXPECT_EQ(State(), "");
+  }
+  std::filesystem::permissions(state_dir_, std::filesystem::perms::owner_all);
+  std::filesystem::remove_all(state_dir_ + "/.train-pipe_mode-state.tmp");
+  EXPECT_TRUE(WriteAll(writer.get(), Encode(TfRecord(), {"still there"}).bytes));
+  writer.Reset();
+  EXPECT_EQ(ReadAllRecords(reader), Records{"still there"});
   EXPECT_EQ(State(), "1");
 }
 
@@ -714,6 +752,37 @@ TEST_F(UnnoticedKillTest, WhatAWriterLeftThatNoticedIsNoEpoch) {
     EXPECT_EQ(State(), "2");
     std::filesystem::remove_all(state_dir_);
     for (const uint64_t epoch : {0, 1}) std::filesystem::remove(FifoPath(epoch));
+  }
+}
+
+TEST_F(UnnoticedKillTest, AlsoIfTheWaitEndsMeanwhile) {
+  for (const bool is_cancelled : {false, true}) {
+    UniqueFd writer = BeginEpoch(Encode(TfRecord(), {"first"}).bytes);
+    ChannelOptions options = Options();
+    options.open_timeout = is_cancelled ? kPatience : milliseconds(20);
+    BlockObserver observer([&] {
+      if (is_cancelled) {
+        cancel_.Cancel();
+      } else {
+        std::this_thread::sleep_for(milliseconds(30));
+      }
+    });
+    StringSink sink;
+    const JoiningThread service([&] {
+      std::this_thread::sleep_for(milliseconds(60));
+      writer.Reset();
+    });
+    ChannelReader reader(options, {&cancel_, &observer});
+    if (is_cancelled) {
+      EXPECT_THROW(reader.Read(sink), CancelledError);
+    } else {
+      EXPECT_THROW(reader.Read(sink), DeadlineExceededError);
+    }
+    EXPECT_EQ(reader.lost_epochs(), 1U);
+    EXPECT_EQ(State(), "1");
+    cancel_.Reset();
+    std::filesystem::remove_all(state_dir_);
+    std::filesystem::remove(FifoPath(0));
   }
 }
 

@@ -250,6 +250,125 @@ def test_a_handler_that_raises(job, run):
         assert seconds_since(begun, child.stdout) < 2 * A_MOMENT
 
 
+TWO_SIGNALS = [
+    [signal.SIGTERM, signal.SIGINT],
+    [signal.SIGINT, signal.SIGTERM],
+    # The second of a kind that waits counts no more than elsewhere.
+    [signal.SIGTERM, signal.SIGTERM, signal.SIGINT, signal.SIGTERM],
+]
+
+
+@pytest.mark.parametrize("sent", TWO_SIGNALS, ids=lambda sent: "-".join(s.name for s in sent))
+@pytest.mark.parametrize("way", ["eager", "map and prefetch", "fit"])
+def test_several_signals(job, run, way, sent):
+    """Each handler runs, in the order in which the signals came: one of them saves the model."""
+    code = """
+        def handler(number, _):
+            say(signal.Signals(number).name)
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, handler)
+        try:
+    """
+    code = textwrap.dedent(code) + textwrap.indent(textwrap.dedent(WAYS[way]), "    ")
+    code += "\nexcept tf.errors.CancelledError:\n    say('cancelled')"
+    with run(code) as child:
+        child.wait_until_blocked()
+        for number in sent:
+            child.send(number)
+            time.sleep(0.02)  # as far apart as those of a supervisor that is in a hurry
+        assert child.wait() == 0, child.stderr
+        said = [line.split()[0] for line in child.stdout.splitlines()]
+        assert said[-1] == "cancelled"
+        # One that comes when the first of its kind was passed on already is another one.
+        assert list(dict.fromkeys(said[:-1])) == [s.name for s in dict.fromkeys(sent)]
+
+
+@pytest.mark.parametrize("first", ["SIGTERM", "SIGINT"])
+def test_a_handler_that_raises_takes_no_signal_from_another(job, run, first):
+    second = {"SIGTERM": "SIGINT", "SIGINT": "SIGTERM"}[first]
+    with run(f"""
+        def raising(*_):
+            say("first")
+            raise KeyboardInterrupt
+
+        signal.signal(signal.{first}, raising)
+        signal.signal(signal.{second}, lambda *_: say("second"))
+        try:
+            next(iter(ds))
+        except KeyboardInterrupt:
+            say("interrupted")
+        time.sleep(0.1)
+    """) as child:
+        child.wait_until_blocked()
+        for name in (first, second):
+            child.send(getattr(signal, name))
+            time.sleep(0.02)
+        assert child.wait() == 0, child.stderr
+        said = [line.split()[0] for line in child.stdout.splitlines()]
+        assert said[0] == "first"
+        assert sorted(said[1:]) == ["interrupted", "second"]
+
+
+def test_the_first_of_two_signals_sets_the_time(job, run):
+    """SIGINT ends a wait soon, whether a SIGTERM that could wait came before it or comes after."""
+    with run("""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: None)
+        for _ in range(2):
+            try:
+                next(iter(ds))
+            except tf.errors.CancelledError:
+                say("cancelled")
+    """) as child:
+        for count, sent in enumerate(TWO_SIGNALS[:2], start=1):
+            child.wait_until_blocked()
+            begun = time.monotonic()
+            for number in sent:
+                child.send(number)
+                time.sleep(0.02)
+            child.wait_for_output("cancelled", count)
+            # Less than what SIGTERM alone would leave.
+            assert seconds_since(begun, child.stdout.splitlines()[-1]) < A_MOMENT
+        assert child.wait() == 0, child.stderr
+
+
+@pytest.mark.parametrize("occupation", ["time.sleep(60)", "next(iter(ds))"])
+def test_a_handler_of_somebody_else_is_told_who_sent_it(job, run, occupation):
+    """One that a C library has set: it finds what the kernel gives, not null."""
+    with run(f"""
+        import ctypes
+
+        class Info(ctypes.Structure):
+            _fields_ = [(name, ctypes.c_int) for name in "signo errno code pad pid uid".split()]
+
+        @ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.POINTER(Info), ctypes.c_void_p)
+        def handler(number, info, context):
+            told = info[0] if info and context else Info()
+            os.write(1, b"handler %d %d %d\\n" % (number, told.signo, told.pid))
+            os._exit(3)
+
+        class Action(ctypes.Structure):
+            _fields_ = [
+                ("handler", type(handler)),
+                ("mask", ctypes.c_ulong * 16),
+                ("flags", ctypes.c_int),
+                ("restorer", ctypes.c_void_p),
+            ]
+
+        siginfo = 4
+        action = Action(handler, (ctypes.c_ulong * 16)(), siginfo, None)
+        assert ctypes.CDLL(None).sigaction(signal.SIGTERM, ctypes.byref(action), None) == 0
+        threading.Thread(target=next, args=[iter(ds.prefetch(1))], daemon=True).start()
+        {occupation}
+    """) as child:
+        child.wait_until_blocked()
+        child.send(signal.SIGTERM)
+        assert child.wait() == 3, child.stderr
+        number = int(signal.SIGTERM)
+        assert child.stdout == f"handler {number} {number} {os.getpid()}\n"
+
+
 def test_sigterm_without_a_handler(job, run):
     with run("next(iter(ds))") as child:
         child.wait_until_blocked()
