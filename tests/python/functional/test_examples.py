@@ -2,11 +2,13 @@
 """What the documentation shows works: ``make demo``, and the Python code of README and docs.
 
 Every block that begins with ```` ```python ```` is run: those of one document in order, in one
-namespace, with the channels of ``CHANNELS`` to read from. Functions called ``test_*`` are called,
+namespace, with the channels of ``CHANNELS`` and ``FILES`` to read from. Functions called ``test_*`` are called,
 and a dataset that a block calls ``ds`` is read from. A block after a line ``<!-- not run -->`` is
 not run.
 """
 
+import gzip
+import json
 import os
 import re
 import signal
@@ -45,6 +47,28 @@ CHANNELS = {
 }
 
 
+# In File mode, each with something that is not data.
+FILES = {
+    "images/2023-0.tfrecord": b"".join(EXAMPLES[:20]),
+    "images/2024-0.tfrecord": b"".join(EXAMPLES[20:]),
+    "images/index.json": b"{}",
+    "rows/a.csv": b"1,2\n",
+    "rows/b.csv.gz": gzip.compress(b"3,4\n"),
+    "rows/notes.txt": b"words",
+}
+
+
+def add_files(job):
+    """Adds the channels of ``FILES`` to those of a job."""
+    path = job.config_dir / "inputdataconfig.json"
+    config = json.loads(path.read_text())
+    for name, content in FILES.items():
+        config[name.partition("/")[0]] = {"TrainingInputMode": "File"}
+        (job.pipe_dir / name).parent.mkdir(exist_ok=True)
+        (job.pipe_dir / name).write_bytes(content)
+    path.write_text(json.dumps(config))
+
+
 def code_blocks(document):
     """The source of each block that is to be run, on the lines where it is in the document."""
     text = document.read_text(encoding="utf-8")
@@ -60,7 +84,9 @@ def code_blocks(document):
 def test_documentation(document, serve, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     namespace = {"__name__": "documentation"}
-    with serve({channel: lambda _, stream=stream: stream for channel, stream in CHANNELS.items()}):
+    channels = {channel: lambda _, stream=stream: stream for channel, stream in CHANNELS.items()}
+    with serve(channels) as job:
+        add_files(job)
         for block in code_blocks(document):
             exec(compile(block, str(document), "exec"), namespace)
             if "ds" in namespace:
