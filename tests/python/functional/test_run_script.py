@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A script's processes: started, told to end, and none of them left."""
 
+import contextlib
 import os
 import select
 import signal
@@ -232,20 +233,20 @@ def test_guard_that_is_killed(tmp_path, monkeypatch):
     with StopSignals() as signals, JobFolder(None, SimpleNamespace(hosts=()), signals) as folder:
         (folder.path / "file").touch()
         (folder.scratch() / "file").touch()
-        [guard] = [
-            int(entry.name)
-            for entry in Path("/proc").iterdir()
-            if entry.name.isdecimal() and str(folder.path).encode() in command_of(entry)
-        ]
+        mark = str(folder.path).encode()
+        wait_until(lambda: processes_with(mark))  # exec(2) may have it still without arguments
+        [guard] = processes_with(mark)
         os.kill(guard, signal.SIGKILL)
     assert list(tmp_path.iterdir()) == []
 
 
-def command_of(process):
-    try:
-        return (process / "cmdline").read_bytes()
-    except OSError:
-        return b""
+def processes_with(argument):
+    found = []
+    for entry in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            if entry.name.isdecimal() and argument in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
 
 
 def test_nothing_outlives_a_killed_parent(tmp_path):
