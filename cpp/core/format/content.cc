@@ -31,6 +31,23 @@ bool IsBinary(char c) {
   return byte == 0x7f || (byte < 0x20 && (byte < '\t' || byte > '\r') && byte != 0x1b);
 }
 
+// Whether `head` may be the beginning of text in UTF-8.
+bool MayBeUtf8(std::string_view head) {
+  size_t following = 0;  // bytes of the current character that are still to come
+  for (size_t at = 0; at < head.size(); ++at) {
+    const uint8_t byte = ByteAt(head, at);
+    const bool continues = (byte & 0xc0) == 0x80;
+    if (continues != (following > 0)) return false;
+    if (continues) {
+      --following;
+    } else if (byte >= 0x80) {
+      if (byte < 0xc2 || byte > 0xf4) return false;
+      following = byte < 0xe0 ? 1 : byte < 0xf0 ? 2 : 3;
+    }
+  }
+  return true;
+}
+
 bool HasZlibHeader(std::string_view head) {
   return head.size() >= 2 && head[0] == kZlibMethod &&
          (ByteAt(head, 0) * 256 + ByteAt(head, 1)) % 31 == 0;
@@ -51,7 +68,7 @@ Content ContentOf(std::string_view head) noexcept {
   }
   const bool is_binary = std::any_of(head.begin(), head.end(), IsBinary);
   // Text may begin with these two bytes as well.
-  if (HasZlibHeader(head) && is_binary) return Content::kZlib;
+  if (HasZlibHeader(head) && (is_binary || !MayBeUtf8(head))) return Content::kZlib;
   return is_binary || head.size() < kMinTextBytes ? Content::kUnknown : Content::kText;
 }
 

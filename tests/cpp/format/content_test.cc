@@ -115,6 +115,18 @@ TEST(ContentTest, ARecordWhoseLengthLooksLikeGzipIsNone) {
   EXPECT_EQ(ContentOf(bytes), Content::kTfRecord);
 }
 
+TEST(ContentTest, ZlibWithoutAControlCharacterIsToldByWhatIsNotUtf8) {
+  EXPECT_EQ(ContentOf("x\x9c"
+                      "ce\x80\x80W\x9bX\xec\xd2"
+                      "2\x8b\x8aKB\xff+?e\x87"),
+            Content::kZlib);
+  EXPECT_EQ(ContentOf("x^2 + y^2"), Content::kText);
+  EXPECT_EQ(ContentOf("x^2 \xc3\xa4 \xe2\x82\xac \xf0\x9f\x98\x80"), Content::kText);
+  EXPECT_EQ(ContentOf("x^2 \xe2\x82"), Content::kText);  // goes on behind the head
+  EXPECT_EQ(ContentOf("x^2 \xe2\x82 "), Content::kZlib);
+  EXPECT_EQ(ContentOf("x^2 \xc0\xaf"), Content::kZlib);
+}
+
 TEST(ContentTest, TextHasNoControlCharacters) {
   for (const char* text : {"a,b\n1,2\n", "\ttab\r\n", "{\"json\": 1}",
                            "\xef\xbb\xbf"
