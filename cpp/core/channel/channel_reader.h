@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/base/error.h"
+#include "core/channel/epoch_recovery.h"
 #include "core/channel/pipe_state.h"
 #include "core/format/record_format.h"
 #include "core/format/record_stream.h"
@@ -84,12 +85,13 @@ class ChannelReader {
   bool Next(RecordSink* sink);
   void Begin();
   void Open();
-  EpochClaim WaitForClaim(const PipeState& state, Wait& wait);
+  EpochClaim WaitForClaim(const EpochRecovery& recovery, Wait& wait);
   // Waits for a writer at the FIFO of `claim`, or, where the state allows it, at one after it;
   // returns the one that has it. Returns nothing if the FIFO was replaced or removed, or given up
   // by its writer. What interrupts the wait just as a writer comes goes to `interruption`, to be
   // thrown once the epoch has begun.
-  std::optional<EpochClaim> WaitForWriter(const PipeState& state, EpochClaim claim, Wait& wait,
+  std::optional<EpochClaim> WaitForWriter(const PipeState& state, const EpochRecovery& recovery,
+                                          EpochClaim claim, Wait& wait,
                                           std::exception_ptr* interruption);
   void MarkStarted(const PipeState& state, const EpochClaim& claim, Wait& wait);
 
