@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -54,13 +55,18 @@ std::string DescribeWait(const PipeState::Attempt& attempt) {
          "many epochs of it?";
 }
 
-bool IsDeadline(const std::exception_ptr& exception) {
+// Whether it comes from outside, and is not just the wait that could not go on.
+bool IsInterruption(const std::exception_ptr& exception) {
   try {
     std::rethrow_exception(exception);
-  } catch (const DeadlineExceededError&) {
+  } catch (const CancelledError&) {
     return true;
-  } catch (...) {
+  } catch (const PipeError&) {
     return false;
+  } catch (const std::bad_alloc&) {
+    return false;
+  } catch (...) {
+    return true;
   }
 }
 
@@ -167,7 +173,6 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state,
   std::optional<WriterWatch> watch;
   std::vector<EpochClaim> later;
   std::exception_ptr over;  // what has ended the wait; one more look has to be taken
-  bool is_deadline = false;
   for (bool is_gone = false; !is_gone;) {
     try {
       // Looked at before the writer is: it may come, write all of a short epoch, and go with its
@@ -181,7 +186,7 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state,
       const Writer writer = watch->Look();
       is_gone = writer == Writer::kGone;
       if (writer == Writer::kPresent) {
-        if (!is_deadline) *interruption = over;
+        if (over && IsInterruption(over)) *interruption = over;
         return claim;
       }
       if (writer == Writer::kUnsure) {
@@ -214,7 +219,6 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state,
     } catch (...) {
       if (over) throw;
       over = std::current_exception();
-      is_deadline = IsDeadline(over);
     }
   }
   MarkStarted(state, claim, wait);

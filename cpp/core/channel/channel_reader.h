@@ -44,7 +44,7 @@ void CheckOptions(const ChannelOptions& options);
 //
 // Once there is a writer, nothing but Close() and the end of the reader lets go of the epoch: a
 // call that fails, or is interrupted, before the first byte is read leaves it to the next call. A
-// time limit for the writer that runs out as it comes is not a failure.
+// wait for the writer that fails, or whose time is over, as the writer comes is not a failure.
 //
 // Not safe for use by two threads at once, but for CancelToken.
 class ChannelReader {
