@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <exception>
+#include <new>
 #include <thread>
 #include <utility>
 
@@ -54,13 +55,18 @@ std::string DescribeWait(const PipeState::Attempt& attempt) {
          "many epochs of it?";
 }
 
-bool IsDeadline(const std::exception_ptr& exception) {
+// Whether it comes from outside, and is not just the wait that could not go on.
+bool IsInterruption(const std::exception_ptr& exception) {
   try {
     std::rethrow_exception(exception);
-  } catch (const DeadlineExceededError&) {
+  } catch (const CancelledError&) {
     return true;
-  } catch (...) {
+  } catch (const PipeError&) {
     return false;
+  } catch (const std::bad_alloc&) {
+    return false;
+  } catch (...) {
+    return true;
   }
 }
 
@@ -143,9 +149,12 @@ void ChannelReader::Open() {
   }
   if (!claim_) position_ = "channel '" + options_.channel + "'";
   const PipeState state(options_.state_dir, options_.pipe_dir, options_.channel);
+  const EpochRecovery recovery(state);
   Wait wait(context_, options_.open_timeout, wait_what_);
   std::exception_ptr interruption;
-  while (!claim_) claim_ = WaitForWriter(state, WaitForClaim(state, wait), wait, &interruption);
+  while (!claim_) {
+    claim_ = WaitForWriter(state, recovery, WaitForClaim(recovery, wait), wait, &interruption);
+  }
   position_ = DescribePosition(options_.channel, claim_->epoch, claim_->path);
   source_->Prepare(claim_->fd.get(), claim_->path);
   MarkStarted(state, *claim_, wait);
@@ -155,21 +164,21 @@ void ChannelReader::Open() {
   if (interruption) std::rethrow_exception(interruption);
 }
 
-std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state, EpochClaim claim,
-                                                       Wait& wait,
+std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state,
+                                                       const EpochRecovery& recovery,
+                                                       EpochClaim claim, Wait& wait,
                                                        std::exception_ptr* interruption) {
   using Writer = WriterWatch::Writer;
   wait_what_ = "a writer to open FIFO '" + claim.path + "' (limit: open_timeout)";
   std::optional<WriterWatch> watch;
   std::vector<EpochClaim> later;
   std::exception_ptr over;  // what has ended the wait; one more look has to be taken
-  bool is_deadline = false;
   for (bool is_gone = false; !is_gone;) {
     try {
       // Looked at before the writer is: it may come, write all of a short epoch, and go with its
       // FIFO at any moment.
       const bool is_overtaken =
-          !state.IsCurrent(claim) || (claim.epoch != claim.due && state.DueExists(claim));
+          !state.IsCurrent(claim) || (claim.epoch != claim.due && state.Exists(claim.due));
       const bool is_later_overtaken =
           !std::all_of(later.begin(), later.end(),
                        [&state](const EpochClaim& other) { return state.IsCurrent(other); });
@@ -177,7 +186,7 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state, E
       const Writer writer = watch->Look();
       is_gone = writer == Writer::kGone;
       if (writer == Writer::kPresent) {
-        if (!is_deadline) *interruption = over;
+        if (over && IsInterruption(over)) *interruption = over;
         return claim;
       }
       if (writer == Writer::kUnsure) {
@@ -198,15 +207,18 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state, E
         watch.reset();
         continue;
       }
-      if (over) std::rethrow_exception(over);
+      if (over) {
+        later.push_back(std::move(claim));
+        recovery.GiveUp(std::move(later));
+        std::rethrow_exception(over);
+      }
       if (is_overtaken) return std::nullopt;
       if (is_later_overtaken) later.clear();
-      state.TryClaimLater(claim, &later);
+      recovery.TryClaimLater(claim, &later);
       wait.Poll(claim.fd.get(), POLLIN, kLookForWriter);
     } catch (...) {
       if (over) throw;
       over = std::current_exception();
-      is_deadline = IsDeadline(over);
     }
   }
   MarkStarted(state, claim, wait);
@@ -235,12 +247,12 @@ void ChannelReader::MarkStarted(const PipeState& state, const EpochClaim& claim,
   }
 }
 
-EpochClaim ChannelReader::WaitForClaim(const PipeState& state, Wait& wait) {
+EpochClaim ChannelReader::WaitForClaim(const EpochRecovery& recovery, Wait& wait) {
   // The folder may be there by now.
   if (watch_ && watch_->fd() < 0) watch_.reset();
   for (;;) {
     if (watch_) watch_->Drain();
-    PipeState::Attempt attempt = state.TryClaim();
+    PipeState::Attempt attempt = recovery.TryClaim();
     position_ = DescribePosition(options_.channel, attempt.epoch, attempt.path);
     if (attempt.claim) return std::move(*attempt.claim);
     wait_what_ = DescribeWait(attempt);

@@ -12,6 +12,7 @@
 
 #include "core/base/error.h"
 #include "core/channel/epoch_reader.h"
+#include "core/channel/epoch_recovery.h"
 #include "core/channel/files_reader.h"
 #include "core/channel/pipe_state.h"
 #include "core/format/record_format.h"
@@ -47,7 +48,7 @@ void CheckOptions(const ChannelOptions& options);
 //
 // Once there is a writer, nothing but Close() and the end of the reader lets go of the epoch: a
 // call that fails, or is interrupted, before the first byte is read leaves it to the next call. A
-// time limit for the writer that runs out as it comes is not a failure.
+// wait for the writer that fails, or whose time is over, as the writer comes is not a failure.
 //
 // Not safe for use by two threads at once, but for CancelToken.
 class ChannelReader final : public EpochReader {
@@ -91,12 +92,13 @@ class ChannelReader final : public EpochReader {
   bool Next(RecordSink* sink);
   void Begin();
   void Open();
-  EpochClaim WaitForClaim(const PipeState& state, Wait& wait);
+  EpochClaim WaitForClaim(const EpochRecovery& recovery, Wait& wait);
   // Waits for a writer at the FIFO of `claim`, or, where the state allows it, at one after it;
   // returns the one that has it. Returns nothing if the FIFO was replaced or removed, or given up
   // by its writer. What interrupts the wait just as a writer comes goes to `interruption`, to be
   // thrown once the epoch has begun.
-  std::optional<EpochClaim> WaitForWriter(const PipeState& state, EpochClaim claim, Wait& wait,
+  std::optional<EpochClaim> WaitForWriter(const PipeState& state, const EpochRecovery& recovery,
+                                          EpochClaim claim, Wait& wait,
                                           std::exception_ptr* interruption);
   void MarkStarted(const PipeState& state, const EpochClaim& claim, Wait& wait);
 

@@ -31,9 +31,6 @@ constexpr uint64_t kMaxEpoch = INT32_MAX;
 constexpr size_t kMaxStateBytes = 64;
 // Ours alone: whoever can open the lock file can hold its lock.
 constexpr mode_t kPrivate = 0600;
-// So many epochs in a row are not lost to readers that are killed; the lock file is broken.
-constexpr uint64_t kMaxOpened = 1000;
-constexpr std::string_view kMarked = " marked";
 
 bool IsChannelCharacter(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
@@ -43,22 +40,6 @@ bool IsChannelCharacter(char c) {
 std::string JoinPath(const std::string& folder, const std::string& name) {
   if (!folder.empty() && folder.back() == '/') return folder + name;
   return folder + "/" + name;
-}
-
-// Decimal digits and nothing else but blanks at the end, which an editor may have left.
-std::optional<uint64_t> ParseEpoch(std::string_view text) {
-  if (text.size() > kMaxStateBytes) return std::nullopt;
-  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) {
-    text.remove_suffix(1);
-  }
-  if (text.empty() || text.size() > 10) return std::nullopt;
-  uint64_t value = 0;
-  for (const char c : text) {
-    if (c < '0' || c > '9') return std::nullopt;
-    value = value * 10 + static_cast<uint64_t>(c - '0');
-  }
-  if (value > kMaxEpoch) return std::nullopt;
-  return value;
 }
 
 // flock(2) without waiting. Returns false if somebody else's lock is in the way. A file system that
@@ -73,36 +54,27 @@ bool TryFlock(int fd, int operation) {
   return true;
 }
 
-// What a file's lock is, after trying to get it for oneself.
-enum class Lock { kOurs, kShared, kExclusive };
-
-Lock TryOwn(int fd) {
-  // That a shared lock can be had tells a reader from a waiter only if there still is one: it may
-  // have gone meanwhile, or be somebody who tries just as we do. So look again.
-  constexpr int kLooks = 3;
-  for (int i = 0; i < kLooks; ++i) {
-    if (TryFlock(fd, LOCK_EX)) return Lock::kOurs;
-    if (!TryFlock(fd, LOCK_SH)) return Lock::kExclusive;
-  }
-  TryFlock(fd, LOCK_UN);
-  return Lock::kShared;
+// The first byte of a FIFO, which only stands for it: others that lock other bytes do not count.
+struct flock FirstByte(short type) {
+  struct flock range = {};
+  range.l_type = type;
+  range.l_whence = SEEK_SET;
+  range.l_len = 1;
+  return range;
 }
 
-// Anything but a clear no; opening it will tell.
-bool Exists(const std::string& path) {
-  struct stat status;
-  return ::stat(path.c_str(), &status) == 0 || errno != ENOENT;
+// Says to others that `fd` is being read. Where the system does not allow it, they wait instead of
+// being told.
+void SetBeingRead(int fd) {
+  struct flock range = FirstByte(F_RDLCK);
+  (void)::fcntl(fd, F_OFD_SETLK, &range);
 }
 
-// How many bytes a new pipe holds.
-int NewPipeCapacity() { return static_cast<int>(16 * ::sysconf(_SC_PAGESIZE)); }
-
-// Gives the pipe at `fd` another capacity than a new one has. A pipe is as old as the oldest of
-// those who have it open: what a writer has left for a reader that is gone is in one that bears the
-// mark of that reader. Returns false if the system does not allow it.
-bool MarkPipe(int fd) {
-  const int fresh = NewPipeCapacity();
-  return ::fcntl(fd, F_GETPIPE_SZ) != fresh || ::fcntl(fd, F_SETPIPE_SZ, 2 * fresh) >= 0;
+// Whether the one who has the lock of the FIFO reads from it. Asking takes no lock, so that two who
+// ask at once do not see each other.
+bool IsBeingRead(int fd) {
+  struct flock range = FirstByte(F_WRLCK);
+  return ::fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type == F_RDLCK;
 }
 
 // Throws unless `fd`, the file at `path`, is one that we may write to without harm: no device, and
@@ -148,6 +120,21 @@ void CheckChannelName(const std::string& channel) {
   }
 }
 
+std::optional<uint64_t> ParseEpoch(std::string_view text) {
+  if (text.size() > kMaxStateBytes) return std::nullopt;
+  while (!text.empty() && (text.back() == '\n' || text.back() == '\r' || text.back() == ' ')) {
+    text.remove_suffix(1);
+  }
+  if (text.empty() || text.size() > 10) return std::nullopt;
+  uint64_t value = 0;
+  for (const char c : text) {
+    if (c < '0' || c > '9') return std::nullopt;
+    value = value * 10 + static_cast<uint64_t>(c - '0');
+  }
+  if (value > kMaxEpoch) return std::nullopt;
+  return value;
+}
+
 PipeState::PipeState(const std::string& state_dir, const std::string& pipe_dir,
                      const std::string& channel)
     : pipe_prefix_(JoinPath(pipe_dir, channel + "_")),
@@ -161,6 +148,11 @@ PipeState::PipeState(const std::string& state_dir, const std::string& pipe_dir,
 
 std::string PipeState::PipePath(uint64_t epoch) const {
   return pipe_prefix_ + std::to_string(epoch);
+}
+
+bool PipeState::Exists(uint64_t epoch) const {
+  struct stat status;
+  return ::stat(PipePath(epoch).c_str(), &status) == 0 || errno != ENOENT;
 }
 
 uint64_t PipeState::NextEpoch() const {
@@ -195,104 +187,39 @@ ForkGuardedFd PipeState::TryLock() const {
   return fd;
 }
 
-PipeState::Opened PipeState::ReadOpened(const ForkGuardedFd& lock, uint64_t due) const {
-  const Opened none{due, true};
-  char text[kMaxStateBytes];
-  const ssize_t count = RetryOnSignal([&] { return ::pread(lock.get(), text, sizeof(text), 0); });
-  if (count < 0) throw IoError(errno, "cannot read the lock file '" + lock_path_ + "'");
-  const std::string_view content(text, static_cast<size_t>(count));
-  std::string_view line = content.substr(0, content.find('\n'));
-  const bool marked =
-      line.size() > kMarked.size() && line.substr(line.size() - kMarked.size()) == kMarked;
-  if (marked) line.remove_suffix(kMarked.size());
-  const size_t blank = line.find(' ');
-  if (blank == std::string_view::npos) return none;
-  const std::optional<uint64_t> of = ParseEpoch(line.substr(0, blank));
-  const std::optional<uint64_t> last = ParseEpoch(line.substr(blank + 1));
-  // The state may have gone on since, not back.
-  if (!of || !last || due < *of || *last < due || *last - due >= kMaxOpened) return none;
-  return {*last + 1, marked};
-}
-
-// No fsync: with the machine the FIFOs go, too.
-void PipeState::WriteOpened(const ForkGuardedFd& lock, uint64_t due, const Opened& opened) const {
-  std::string text = std::to_string(due) + " " + std::to_string(opened.end - 1);
-  if (opened.marked) text += kMarked;
-  text += '\n';
-  ssize_t count = RetryOnSignal([&] { return ::pwrite(lock.get(), text.data(), text.size(), 0); });
-  if (count >= 0 && static_cast<size_t>(count) < text.size()) {
-    count = -1;
-    errno = ENOSPC;  // a short write does not say why
-  }
-  if (count < 0) throw IoError(errno, "cannot write the lock file '" + lock_path_ + "'");
-}
-
 PipeState::Attempt PipeState::TryClaim() const {
   const ForkGuardedFd lock = TryLock();
-  Attempt attempt;
   if (!lock) {
+    Attempt attempt;
     attempt.busy = true;
     return attempt;
   }
   const uint64_t due = NextEpoch();
-  const uint64_t opened_end = ReadOpened(lock, due).end;
-  uint64_t epoch = due;
-  while (epoch < opened_end && !Exists(PipePath(epoch))) ++epoch;
-  if (!Exists(PipePath(epoch))) epoch = due;
+  return TryClaimLocked(due, due);
+}
+
+PipeState::Attempt PipeState::TryClaimLocked(uint64_t due, uint64_t epoch) const {
+  Attempt attempt;
   attempt.epoch = epoch;
   attempt.path = PipePath(epoch);
-  std::optional<size_t> left;
-  ForkGuardedFd pipe = OpenPipe(lock, due, epoch, &left);
-  if (!pipe) return attempt;
-  switch (TryOwn(pipe.get())) {
-    case Lock::kOurs:
-      attempt.claim = EpochClaim{epoch, attempt.path, std::move(pipe), due, opened_end, left};
-      break;
-    case Lock::kExclusive:
-      attempt.busy = true;
-      break;
-    case Lock::kShared:
-      throw FailedPreconditionError("'" + attempt.path + "' is being read already, by " +
-                                    LockHolder(pipe.get()) +
-                                    "; two readers would each get a part of its bytes");
+  // All that needs memory comes before a writer may go on.
+  EpochClaim claim;
+  claim.epoch = epoch;
+  claim.due = due;
+  claim.path = attempt.path;
+  claim.fd = FifoSource::Open(claim.path);
+  if (!claim.fd) return attempt;
+  claim.fill = FifoSource::Available(claim.fd.get());
+  if (TryFlock(claim.fd.get(), LOCK_EX)) {
+    attempt.claim = std::move(claim);
+  } else if (IsBeingRead(claim.fd.get())) {
+    throw FailedPreconditionError("'" + attempt.path + "' is being read already, by " +
+                                  LockHolder(claim.fd.get()) +
+                                  "; two readers would each get a part of its bytes");
+  } else {
+    attempt.busy = true;
   }
   return attempt;
-}
-
-void PipeState::TryClaimLater(const EpochClaim& claim, std::vector<EpochClaim>* later) const {
-  for (uint64_t epoch = claim.epoch + 1; epoch <= claim.opened_end; ++epoch) {
-    const auto has_epoch = [epoch](const EpochClaim& other) { return other.epoch == epoch; };
-    if (std::any_of(later->begin(), later->end(), has_epoch) || !Exists(PipePath(epoch))) continue;
-    const ForkGuardedFd lock = TryLock();
-    if (!lock || NextEpoch() != claim.due) return;
-    std::optional<size_t> left;
-    ForkGuardedFd pipe = OpenPipe(lock, claim.due, epoch, &left);
-    if (!pipe || TryOwn(pipe.get()) != Lock::kOurs) continue;
-    later->push_back({epoch, PipePath(epoch), std::move(pipe), claim.due, claim.opened_end, left});
-  }
-}
-
-// Opens the FIFO of `epoch`, having left word of it: from that moment on a writer may come, and
-// whoever is killed can tell nobody any more. Returns none if the FIFO is missing.
-//
-// A writer that waits for a reader goes on at once and may have written all it has, and closed,
-// before the next call here. What it wrote is told from what was left for another reader by the
-// pipe: a new one has had no other reader. But that holds only as long as each reader has come to
-// mark its pipe, which is why word is left of that, too.
-ForkGuardedFd PipeState::OpenPipe(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch,
-                                  std::optional<size_t>* left) const {
-  const std::string path = PipePath(epoch);
-  if (!Exists(path)) return ForkGuardedFd();
-  const Opened before = ReadOpened(lock, due);
-  const uint64_t end = std::max(before.end, epoch + 1);
-  WriteOpened(lock, due, {end, false});
-  ForkGuardedFd pipe = FifoSource::Open(path);
-  if (pipe && epoch < before.end) {
-    const bool is_new = before.marked && ::fcntl(pipe.get(), F_GETPIPE_SZ) == NewPipeCapacity();
-    *left = is_new ? 0 : FifoSource::Available(pipe.get());
-  }
-  if (before.marked && (!pipe || MarkPipe(pipe.get()))) WriteOpened(lock, due, {end, true});
-  return pipe;
 }
 
 bool PipeState::IsCurrent(const EpochClaim& claim) const {
@@ -302,18 +229,11 @@ bool PipeState::IsCurrent(const EpochClaim& claim) const {
          at_path.st_dev == claimed.st_dev && at_path.st_ino == claimed.st_ino;
 }
 
-bool PipeState::DueExists(const EpochClaim& claim) const { return Exists(PipePath(claim.due)); }
-
 bool PipeState::TryMarkStarted(const EpochClaim& claim) const {
   const ForkGuardedFd lock = TryLock();
   if (!lock) return false;
   if (NextEpoch() == claim.due) WriteNextEpoch(claim.epoch + 1);
-  // Going from exclusive to shared lets go of the lock for an instant, in which another state
-  // folder's reader may take it.
-  if (!TryFlock(claim.fd.get(), LOCK_SH)) {
-    throw FailedPreconditionError("'" + claim.path + "' was taken at the same time by " +
-                                  LockHolder(claim.fd.get()));
-  }
+  SetBeingRead(claim.fd.get());
   return true;
 }
 

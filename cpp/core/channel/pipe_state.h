@@ -5,15 +5,14 @@
 //
 // Files in `state_dir`, kept from the predecessor, since other tools read them:
 //   .<channel>-pipe_mode-state   the number of the next epoch to read, in decimal; missing means 0
-//   .<channel>-pipe_mode-lock    flock()ed around every look at, and change of, the state; holds
-//                                "<epoch due> <last epoch opened> marked", as of the last time
-//                                that a reader opened a FIFO; "marked" unless some of their pipes
-//                                may look like new ones
+//   .<channel>-pipe_mode-lock    flock()ed around every look at, and change of, the state; what it
+//                                holds is the business of epoch_recovery.h
 //
-// Locks on an epoch are flock()s on its FIFO itself, so they hold across threads, processes and
-// state folders, and vanish with their holder:
-//   exclusive   somebody waits there for a writer; the state still names this epoch
-//   shared      somebody reads it; the state names the next one
+// Locks on an epoch are locks on its FIFO itself, so they hold across threads, processes and state
+// folders, and vanish with their holder:
+//   flock(LOCK_EX)               its reader has this from the time that it waits for a writer
+//   F_OFD_SETLK, F_RDLCK         it has this as well once the state names the next epoch; others
+//                                ask for it with F_OFD_GETLK, which takes nothing from anybody
 #ifndef PIPEMODE_CORE_CHANNEL_PIPE_STATE_H_
 #define PIPEMODE_CORE_CHANNEL_PIPE_STATE_H_
 
@@ -21,7 +20,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <vector>
+#include <string_view>
 
 #include "core/base/fork_guarded_fd.h"
 
@@ -29,13 +28,16 @@ namespace pipemode {
 
 // One epoch, held until destruction.
 struct EpochClaim {
-  uint64_t epoch;
+  uint64_t epoch = 0;
   std::string path;
-  ForkGuardedFd fd;     // the open FIFO; carries the lock
-  uint64_t due;         // the epoch that the state names: this one, or one before it
-  uint64_t opened_end;  // from `due` up to here, readers opened FIFOs and left the state alone
-  // How many bytes were in the pipe at first, if readers have opened this FIFO before.
-  std::optional<size_t> left;
+  ForkGuardedFd fd;  // the open FIFO; carries the locks
+  uint64_t due = 0;  // the epoch that the state names: this one, or one before it
+  size_t fill = 0;   // how many bytes were in the pipe right after it was opened
+
+  // What EpochRecovery knows besides.
+  uint64_t opened_end = 0;  // from `due` up to here, readers opened FIFOs and left the state alone
+  bool is_closed = true;    // whether all of these have said that they closed them
+  std::optional<size_t> left;  // how many bytes may be of a writer to one that was killed
 };
 
 // Safe for use by several threads and processes at once; keeps nothing in memory.
@@ -56,25 +58,24 @@ class PipeState {
     std::optional<EpochClaim> claim;  // set on success
   };
 
-  // Claims the epoch that is due if its FIFO exists and nobody else waits on it; if the FIFO is
-  // gone and a reader has opened it before, the next one that exists. Never waits. Throws
-  // FailedPreconditionError that names the holder if somebody is reading that very FIFO (by another
-  // state folder, or the state was reset), and as NextEpoch does.
+  // Claims the epoch that is due if its FIFO exists and no other reader waits there. Never waits.
+  // Throws FailedPreconditionError that names the holder if somebody is reading that very FIFO (by
+  // another state folder, or the state was reset), and as NextEpoch does.
   Attempt TryClaim() const;
 
-  // Claims those epochs after `claim` that may be in its place and are not in `later` yet, if the
-  // FIFO of `claim` was opened before: the reader that did so may have been killed in the instant
-  // in which the writer came, and then the writer has gone on to the next FIFO. Looks one epoch
-  // further than readers have come so far. Of all these, the one that has a writer is to be read.
-  // Never waits.
-  void TryClaimLater(const EpochClaim& claim, std::vector<EpochClaim>* later) const;
+  // The same for an epoch from `due`, the one that the state names, on; the caller has the lock.
+  Attempt TryClaimLocked(uint64_t due, uint64_t epoch) const;
+
+  // Locks the state, for as long as what is returned lives. Never waits; returns none if another
+  // has it. The descriptor is that of the lock file.
+  ForkGuardedFd TryLock() const;
 
   // Whether the FIFO of `claim` is still the one at its path. A service that starts anew may have
   // removed it, or put another in its place: no writer will ever come to the claimed one.
   bool IsCurrent(const EpochClaim& claim) const;
 
-  // Whether the FIFO that is due is there. TryClaim may have taken a later one while it was not.
-  bool DueExists(const EpochClaim& claim) const;
+  // Whether there is a FIFO of `epoch`: anything but a clear no, opening it will tell.
+  bool Exists(uint64_t epoch) const;
 
   // Sets the state to the epoch after `claim`; to be called when its writer is there, before a byte
   // is read. Returns false, having done nothing, if the state is locked: try again soon. A state
@@ -82,25 +83,18 @@ class PipeState {
   bool TryMarkStarted(const EpochClaim& claim) const;
 
   std::string PipePath(uint64_t epoch) const;
+  const std::string& lock_path() const noexcept { return lock_path_; }
 
  private:
-  // What readers have left word of.
-  struct Opened {
-    uint64_t end;  // the epoch after the last one that they have opened
-    bool marked;   // whether no pipe that any of them has had open looks like a new one
-  };
-
-  ForkGuardedFd TryLock() const;
-  ForkGuardedFd OpenPipe(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch,
-                         std::optional<size_t>* left) const;
-  Opened ReadOpened(const ForkGuardedFd& lock, uint64_t due) const;
-  void WriteOpened(const ForkGuardedFd& lock, uint64_t due, const Opened& opened) const;
   void WriteNextEpoch(uint64_t epoch) const;
 
   const std::string pipe_prefix_;  // "<pipe_dir>/<channel>_"
   const std::string state_path_;
   const std::string lock_path_;
 };
+
+// Returns the number of an epoch: decimal digits and nothing else but blanks at the end.
+std::optional<uint64_t> ParseEpoch(std::string_view text);
 
 // Throws InvalidArgumentError unless `channel` has 1 to 64 of the characters A-Z a-z 0-9 . - _
 void CheckChannelName(const std::string& channel);

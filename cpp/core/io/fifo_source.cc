@@ -37,15 +37,24 @@ void EnlargePipe(int fd) {
   }
 }
 
+// Whether `fd` has data, or has had a writer that is gone; of a regular file, always.
+bool IsReadable(int fd) {
+  pollfd polled{fd, POLLIN, 0};
+  return ::poll(&polled, 1, 0) > 0;
+}
+
+enum class Answer { kYes, kNo, kUnknown };
+
 // Whether the empty FIFO `fd` has a writer that has sent nothing so far, which poll() does not
 // tell. tee() tells what read() would, by EAGAIN against 0, and leaves all bytes where they are.
-bool IsOpenForWriting(int fd) {
+Answer IsOpenForWriting(int fd) {
   int scratch[2];
-  if (::pipe2(scratch, O_CLOEXEC | O_NONBLOCK) != 0) return false;
+  if (::pipe2(scratch, O_CLOEXEC | O_NONBLOCK) != 0) return Answer::kUnknown;
   const UniqueFd out(scratch[0]);
   const UniqueFd in(scratch[1]);
   const ssize_t count = ::tee(fd, in.get(), 1, SPLICE_F_NONBLOCK);
-  return count > 0 || (count < 0 && errno == EAGAIN);
+  if (count == 0) return Answer::kNo;
+  return count > 0 || errno == EAGAIN ? Answer::kYes : Answer::kUnknown;
 }
 
 }  // namespace
@@ -79,14 +88,17 @@ FifoSource::FifoSource(TimeLimit read_timeout, const WaitContext& context)
 void FifoSource::Prepare(int fd, const std::string& path) {
   name_ = "data from '" + path + "' (limit: read_timeout)";
   struct stat status;
-  if (::fstat(fd, &status) != 0) throw IoError(errno, "cannot stat '" + path + "'");
-  is_fifo_ = S_ISFIFO(status.st_mode);
+  is_fifo_ = ::fstat(fd, &status) != 0 || S_ISFIFO(status.st_mode);  // a file can be read as one
   if (is_fifo_) EnlargePipe(fd);
 }
 
 bool FifoSource::HasWriter(int fd) {
-  pollfd polled{fd, POLLIN, 0};  // of a regular file, always
-  return ::poll(&polled, 1, 0) > 0 || IsOpenForWriting(fd);
+  return IsReadable(fd) || IsOpenForWriting(fd) == Answer::kYes;
+}
+
+bool FifoSource::HasNoWriter(int fd) {
+  // In this order: one that has sent all and gone in between shows in the second look.
+  return IsOpenForWriting(fd) == Answer::kNo && !IsReadable(fd);
 }
 
 size_t FifoSource::Available(int fd) {

@@ -34,7 +34,7 @@ class FifoSource final : public ByteSource {
   // The same in steps, for a caller that must not fail once it has begun. Before Begin() there is
   // nothing to read from.
   FifoSource(TimeLimit read_timeout, const WaitContext& context);
-  // Does all that can fail. Throws IoError; may be repeated.
+  // Does all that can fail, which is to get memory; may be repeated.
   void Prepare(int fd, const std::string& path);
   // Reads from `fd`, which was prepared.
   void Begin(ForkGuardedFd fd) noexcept { fd_ = std::move(fd); }
@@ -42,6 +42,8 @@ class FifoSource final : public ByteSource {
   // Whether a writer has, or had, the FIFO open since `fd` was opened. Never waits, consumes
   // nothing.
   static bool HasWriter(int fd);
+  // Whether it is certain that none has. False where the system does not tell.
+  static bool HasNoWriter(int fd);
   bool HasWriter() { return writer_seen_ = writer_seen_ || HasWriter(fd_.get()); }
 
   // How many bytes lie ready in the FIFO, or in the file, that `fd` has open. Throws IoError.

@@ -623,10 +623,11 @@ class LostEpochTest : public ChannelReaderTest {
     const ProcessEvent opened;
     Child child([&]() -> std::string {
       const PipeState state(state_dir_, folder_.path(), "train");
-      const PipeState::Attempt due = state.TryClaim();
+      const EpochRecovery recovery(state);
+      const PipeState::Attempt due = recovery.TryClaim();
       if (!due.claim) return "no claim";
       std::vector<EpochClaim> later;
-      state.TryClaimLater(*due.claim, &later);
+      recovery.TryClaimLater(*due.claim, &later);
       if (due.claim->epoch + later.size() < epoch) return "not so far";
       opened.Set();
       ::pause();
@@ -716,7 +717,8 @@ class UnnoticedKillTest : public LostEpochTest {
     MakeFifo(FifoPath(0));
     const ProcessEvent opened;
     Child child([&]() -> std::string {
-      const PipeState::Attempt attempt = PipeState(state_dir_, folder_.path(), "train").TryClaim();
+      const PipeState state(state_dir_, folder_.path(), "train");
+      const PipeState::Attempt attempt = EpochRecovery(state).TryClaim();
       if (!attempt.claim) return "no claim";
       opened.Set();
       ::pause();
@@ -821,7 +823,8 @@ TEST_F(UnnoticedKillTest, SoIsOneThatIsSlow) {
 TEST_F(LostEpochTest, AWriterThatOnlyLooksWhetherThereIsAReaderSendsNoEpoch) {
   // It wrote all of it, and closed, while the reader before was still there, which then was killed.
   MakeFifo(FifoPath(0));
-  ASSERT_TRUE(PipeState(state_dir_, folder_.path(), "train").TryClaim().claim);
+  const PipeState state(state_dir_, folder_.path(), "train");
+  ASSERT_TRUE(EpochRecovery(state).TryClaim().claim);
   Event waits;
   BlockObserver observer([&] { waits.Set(); });
   const JoiningThread service([&] {
@@ -840,7 +843,8 @@ TEST_F(LostEpochTest, OneThatIsNotLostIsRead) {
   // The reader before gave up; its writer is late. A service may have made the next FIFO already.
   MakeFifo(FifoPath(0));
   MakeFifo(FifoPath(1));
-  ASSERT_TRUE(PipeState(state_dir_, folder_.path(), "train").TryClaim().claim);
+  const PipeState state(state_dir_, folder_.path(), "train");
+  ASSERT_TRUE(EpochRecovery(state).TryClaim().claim);
   const std::string record(2 << 20, 'x');  // more than a pipe holds
   Event waits;
   BlockObserver observer([&] { waits.Set(); });
@@ -855,6 +859,32 @@ TEST_F(LostEpochTest, OneThatIsNotLostIsRead) {
   EXPECT_EQ(State(), "1");
   ChannelReader next = Reader();
   EXPECT_EQ(ReadAllRecords(next), Records{"second"});
+}
+
+TEST_F(LostEpochTest, AfterAReaderThatGaveUpAnEmptyEpochIsOne) {
+  MakeFifo(FifoPath(0));
+  for (const bool is_cancelled : {false, true}) {
+    ChannelOptions options = Options();
+    if (!is_cancelled) options.open_timeout = milliseconds(20);
+    BlockObserver observer([&] {
+      if (is_cancelled) cancel_.Cancel();
+    });
+    ChannelReader reader(options, {&cancel_, &observer});
+    StringSink sink;
+    EXPECT_THROW(reader.Read(sink), PipeError);
+    cancel_.Reset();
+  }
+  Event waits;
+  BlockObserver observer([&] { waits.Set(); });
+  const JoiningThread service([&] {
+    ASSERT_TRUE(waits.Wait());
+    OpenWriter(0).Reset();
+  });
+  ChannelReader reader(Options(), {&cancel_, &observer});
+  EXPECT_EQ(ReadAllRecords(reader), Records());
+  EXPECT_EQ(reader.epoch(), 0U);
+  EXPECT_EQ(reader.lost_epochs(), 0U);
+  EXPECT_EQ(State(), "1");
 }
 
 TEST_F(LostEpochTest, TheDeadlineNamesTheEpochThatIsDue) {

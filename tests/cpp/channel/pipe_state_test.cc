@@ -265,22 +265,6 @@ TEST_F(PipeStateTest, AFullDiskLeavesTheNumber) {
   EXPECT_FALSE(Exists(state_path_ + ".tmp"));
 }
 
-TEST_F(PipeStateTest, AFullDiskTakesNoEpoch) {
-  MakeFifo(FifoPath(0));
-  Child child([this]() -> std::string {
-    std::signal(SIGXFSZ, SIG_IGN);
-    const rlimit one_byte{1, 1};
-    if (::setrlimit(RLIMIT_FSIZE, &one_byte) != 0) return "setrlimit";
-    try {
-      State().TryClaim();
-    } catch (const IoError& error) {
-      return error.code() == ErrorCode::kResourceExhausted ? "" : error.what();
-    }
-    return "no error";
-  });
-  EXPECT_EQ(child.Result(), "");
-}
-
 TEST_F(PipeStateTest, LinksAreRefused) {
   MakeFifo(FifoPath(0));
   std::filesystem::create_directories(state_dir_);
@@ -416,87 +400,6 @@ TEST_F(PipeStateTest, AFifoThatWasReplacedIsNotCurrent) {
   MakeFifo(FifoPath(0));
   EXPECT_FALSE(State().IsCurrent(*attempt.claim));
   EXPECT_TRUE(State().TryClaim().claim);
-}
-
-TEST_F(PipeStateTest, ALaterEpochIsClaimedOnlyIfTheFirstWasOpenedBefore) {
-  MakeFifo(FifoPath(0));
-  MakeFifo(FifoPath(1));
-  std::vector<EpochClaim> later;
-  PipeState::Attempt first = State().TryClaim();
-  ASSERT_TRUE(first.claim);
-  State().TryClaimLater(*first.claim, &later);
-  EXPECT_TRUE(later.empty());
-  first.claim.reset();
-  first = State().TryClaim();
-  ASSERT_TRUE(first.claim);
-  for (int look = 0; look < 3; ++look) State().TryClaimLater(*first.claim, &later);
-  ASSERT_EQ(later.size(), 1U);
-  EXPECT_EQ(later[0].epoch, 1U);
-  EXPECT_EQ(later[0].due, 0U);
-  // Moves the state over both.
-  EXPECT_TRUE(State().TryMarkStarted(later[0]));
-  EXPECT_EQ(ReadFile(state_path_), "2");
-}
-
-TEST_F(PipeStateTest, EachReaderLooksOneEpochFurther) {
-  for (const uint64_t epoch : {0, 1, 2}) MakeFifo(FifoPath(epoch));
-  for (size_t reader = 0; reader < 3; ++reader) {
-    const PipeState::Attempt first = State().TryClaim();
-    ASSERT_TRUE(first.claim);
-    EXPECT_EQ(first.claim->epoch, 0U);
-    std::vector<EpochClaim> later;
-    for (int look = 0; look < 3; ++look) State().TryClaimLater(*first.claim, &later);
-    EXPECT_EQ(later.size(), reader);
-    EXPECT_EQ(ReadFile(lock_path_), "0 " + std::to_string(reader) + " marked\n");
-  }
-  // What was opened and is due now was opened before, too.
-  SetState("1");
-  EXPECT_EQ(State().TryClaim().claim->opened_end, 3U);
-}
-
-TEST_F(PipeStateTest, WhatIsKnownOfOtherEpochsDoesNotCount) {
-  MakeFifo(FifoPath(3));
-  SetState("3");
-  for (const std::string content :
-       {"", "\n", "3", "4 5\n", "1 2\n", "3 2\n", "3 1003\n", "3 99999999999999999999\n", "3 -1\n",
-        "x y\n", "3 3x\n", "3 3 marked \n", " marked\n", "3 marked\n"}) {
-    WriteFile(lock_path_, content);
-    const PipeState::Attempt attempt = State().TryClaim();
-    ASSERT_TRUE(attempt.claim) << content;
-    EXPECT_EQ(attempt.claim->opened_end, 3U) << content;
-    EXPECT_EQ(ReadFile(lock_path_).substr(0, 11), "3 3 marked\n") << content;
-  }
-}
-
-TEST_F(PipeStateTest, BytesForAnotherReaderAreTold) {
-  MakeFifo(FifoPath(0));
-  PipeState::Attempt first = State().TryClaim();
-  ASSERT_TRUE(first.claim);
-  EXPECT_EQ(first.claim->left, std::nullopt);
-  const UniqueFd writer(::open(FifoPath(0).c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
-  ASSERT_EQ(::write(writer.get(), "bytes", 5), 5);
-  first.claim.reset();
-  EXPECT_EQ(State().TryClaim().claim->left, 5U);
-}
-
-TEST_F(PipeStateTest, NothingIsLeftInANewPipe) {
-  MakeFifo(FifoPath(0));
-  EXPECT_EQ(State().TryClaim().claim->left, std::nullopt);
-  for (int reader = 0; reader < 3; ++reader) {
-    EXPECT_EQ(State().TryClaim().claim->left, 0U);
-    EXPECT_EQ(ReadFile(lock_path_), "0 0 marked\n");
-  }
-}
-
-TEST_F(PipeStateTest, WhereAReaderMayHaveLeftNoMarkThatIsRemembered) {
-  // It was killed before it could.
-  MakeFifo(FifoPath(0));
-  SetState("0");
-  WriteFile(lock_path_, "0 0\n");
-  for (int reader = 0; reader < 2; ++reader) {
-    EXPECT_EQ(State().TryClaim().claim->left, 0U);
-    EXPECT_EQ(ReadFile(lock_path_), "0 0\n");
-  }
 }
 
 TEST_F(PipeStateTest, OneWaiterAtATime) {
@@ -704,6 +607,57 @@ TEST_P(CrowdTest, StateFoldersDoNotShareAFifo) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(shared, 0);
+}
+
+// Runs with a reader that gives up while two others, with state folders of their own, want to
+// follow it, one in each thread. Counts those that follow it, and those that are refused.
+TEST_F(PipeStateTest, OneOfTwoThatComeAtOnceFollowsAReaderThatGivesUp) {
+  const int rounds = testing::kSanitized ? 300 : 3000;
+  std::atomic<int> round{0};
+  std::atomic<int> winners{0};
+  std::atomic<int> refused{0};
+  std::atomic<int> busy{0};
+  std::atomic<int> done{0};
+  const PipeState first(folder_ / "first_state", folder_.path(), "train");
+  std::vector<std::thread> followers;
+  for (const char* const folder : {"second_state", "third_state"}) {
+    followers.emplace_back([&, folder] {
+      const PipeState state(folder_ / folder, folder_.path(), "train");
+      for (int i = 1; i <= rounds; ++i) {
+        while (round < i) std::this_thread::yield();
+        std::optional<EpochClaim> claim;
+        while (winners < i) {
+          try {
+            PipeState::Attempt attempt = state.TryClaim();
+            if (attempt.busy) ++busy;
+            if (attempt.claim) {
+              claim = std::move(*attempt.claim);
+              ++winners;
+            }
+          } catch (const FailedPreconditionError&) {
+            ++refused;
+          }
+        }
+        ++done;
+        while (done < 2 * i) std::this_thread::yield();
+      }
+    });
+  }
+  MakeFifo(FifoPath(0));
+  for (int i = 1; i <= rounds; ++i) {
+    const Clock::time_point limit = Clock::now() + kPatience;
+    PipeState::Attempt leader = first.TryClaim();
+    while (!leader.claim && Clock::now() < limit) leader = first.TryClaim();
+    EXPECT_TRUE(leader.claim);
+    const int before = busy;
+    ++round;
+    while (busy == before && Clock::now() < limit) std::this_thread::yield();
+    leader.claim.reset();
+    while (done < 2 * i && Clock::now() < limit) std::this_thread::yield();
+    EXPECT_EQ(winners, i);
+  }
+  for (std::thread& follower : followers) follower.join();
+  EXPECT_EQ(refused, 0);
 }
 
 TEST_F(PipeStateTest, KilledAtAnyMomentTheNumberIsAlwaysGood) {

@@ -25,6 +25,7 @@
 #include "core/base/error.h"
 #include "core/base/unique_fd.h"
 #include "core/channel/channel_reader.h"
+#include "core/channel/epoch_recovery.h"
 #include "core/channel/epoch_sequence.h"
 #include "core/channel/pipe_state.h"
 #include "core/io/cancel_token.h"
@@ -104,6 +105,7 @@ std::vector<FaultCase> AllFaults() {
       {{"fcntl", EPERM, true, F_SETPIPE_SZ}, kTolerated, {}},
       {{"fcntl", EBUSY, true, F_SETPIPE_SZ}, kTolerated, {}},
       {{"fcntl", EBADF, true, F_GETPIPE_SZ}, kTolerated, {}},
+      {{"ioctl", ENOMEM}, kEither, ErrorCode::kResourceExhausted},
       {{"inotify_init1", EMFILE, true}, kTolerated, {}},
       {{"inotify_add_watch", ENOSPC, true}, kTolerated, {}},
       {{"pipe2", EMFILE}, kTolerated, {}},
@@ -117,7 +119,8 @@ std::vector<FaultCase> AllFaults() {
       // File systems without locks, and somebody else's lock.
       {{"flock", ENOLCK, true}, kTolerated, {}},
       {{"flock", EOPNOTSUPP, true}, kTolerated, {}},
-      {{"flock", EWOULDBLOCK}, kEither, ErrorCode::kFailedPrecondition},
+      {{"flock", EWOULDBLOCK}, kTolerated, {}},
+      {{"fcntl", EINVAL, true, F_OFD_SETLK}, kTolerated, {}},
       // What is an error.
       {{"open", EMFILE}, kFails, kExhausted},
       {{"open", ENFILE, true}, kFails, kExhausted},
@@ -419,6 +422,16 @@ class ChannelScheduleTest : public ::testing::TestWithParam<size_t> {
     options_.open_timeout = options_.read_timeout = testing::kPatience;
   }
 
+  // A reader whose time is over without a writer.
+  void GiveUp() {
+    const CancelToken cancel;
+    ChannelOptions options = options_;
+    options.open_timeout = std::chrono::milliseconds(1);
+    ChannelReader reader(options, WaitContext{&cancel, nullptr});
+    StringSink sink;
+    EXPECT_THROW(reader.Read(sink), DeadlineExceededError);
+  }
+
   // A writer of an epoch that the pipe holds as a whole comes before the `at`-th call, or as soon
   // as there is a reader after that; it writes all, removes the FIFO, and is gone.
   void ReadEpochThatComes(uint64_t at) {
@@ -429,6 +442,8 @@ class ChannelScheduleTest : public ::testing::TestWithParam<size_t> {
         [&] {
           const UniqueFd fd(::open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
           if (!fd) return false;
+          // As writers do that send much at once; it tells nothing of who was there before.
+          ::fcntl(fd.get(), F_SETPIPE_SZ, 1 << 20);
           EXPECT_TRUE(WriteAll(fd.get(), bytes));
           return std::filesystem::remove(path_);
         },
@@ -465,18 +480,24 @@ TEST_P(ChannelScheduleTest, AWriterMayComeAndGoAtAnyMoment) {
 TEST_P(ChannelScheduleTest, AlsoAfterAReaderThatGaveUp) {
   for (uint64_t at = 1; at <= kCalls && !HasFailure(); ++at) {
     MakeFifo(path_);
-    ASSERT_TRUE(PipeState(options_.state_dir, options_.pipe_dir, "train").TryClaim().claim);
+    GiveUp();
     ReadEpochThatComes(at);
     std::filesystem::remove_all(options_.state_dir);
   }
 }
 
-class ChannelMarkTest : public ::testing::Test {
+class ChannelRecoveryTest : public ::testing::Test {
  protected:
-  ChannelMarkTest() { MakeFifo(path_); }
+  ChannelRecoveryTest() { MakeFifo(path_); }
 
   UniqueFd OpenForWriting() const {
     return UniqueFd(::open(path_.c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+  }
+
+  void GiveUp() const {
+    std::vector<EpochClaim> claims(1);
+    claims.front() = std::move(*recovery_.TryClaim().claim);
+    recovery_.GiveUp(std::move(claims));
   }
 
   // Claims an epoch whose writer waits for a reader, and writes before that has made another call.
@@ -487,40 +508,53 @@ class ChannelMarkTest : public ::testing::Test {
           return fd && WriteAll(fd.get(), "bytes");
         },
         1);
-    return state_.TryClaim().claim->left;
+    return recovery_.TryClaim().claim->left;
   }
 
   const TempDir folder_;
   const std::string path_ = folder_ / "train_0";
   const PipeState state_{folder_ / "state", folder_.path(), "train"};
+  const EpochRecovery recovery_{state_};
 };
 
-TEST_F(ChannelMarkTest, WhatComesWithTheReaderIsNotLeft) {
-  ASSERT_TRUE(state_.TryClaim().claim);
-  EXPECT_EQ(LeftInPipe(), 0U);
+TEST_F(ChannelRecoveryTest, WhatComesWithTheReaderIsNotLeft) {
+  GiveUp();
+  EXPECT_EQ(LeftInPipe(), std::nullopt);
 }
 
-TEST_F(ChannelMarkTest, UnlessAPipeCouldNotBeMarked) {
-  const SyscallFault refusal{"fcntl", EPERM, true, F_SETPIPE_SZ};
-  {
-    const ScopedSyscallFault fault(refusal, 1);
-    ASSERT_TRUE(state_.TryClaim().claim);
-  }
+TEST_F(ChannelRecoveryTest, AfterAKillItMayBe) {
+  ASSERT_TRUE(recovery_.TryClaim().claim);
   EXPECT_EQ(LeftInPipe(), 5U);
 }
 
-TEST_F(ChannelMarkTest, WhatIsInThePipeHasToBeKnown) {
-  PipeState::Attempt first = state_.TryClaim();
+// A reader that cannot know, or cannot say, that it leaves nothing is as one that was killed.
+TEST_F(ChannelRecoveryTest, OrAfterAFaultOfTheReader) {
+  for (const SyscallFault& failure :
+       {SyscallFault{"pipe2", EMFILE}, SyscallFault{"tee", EINVAL}, SyscallFault{"open", EMFILE},
+        SyscallFault{"pwrite", ENOSPC}, SyscallFault{"pread", EIO}}) {
+    std::vector<EpochClaim> claims(1);
+    claims.front() = std::move(*recovery_.TryClaim().claim);
+    {
+      const ScopedSyscallFault fault(failure, 1);
+      recovery_.GiveUp(std::move(claims));
+      EXPECT_TRUE(fault.struck()) << failure.call;
+    }
+    EXPECT_EQ(LeftInPipe(), 5U) << failure.call;
+  }
+}
+
+TEST_F(ChannelRecoveryTest, WhatIsInThePipeHasToBeKnown) {
+  PipeState::Attempt first = recovery_.TryClaim();
   const UniqueFd writer = OpenForWriting();
   ASSERT_TRUE(WriteAll(writer.get(), "bytes"));
   first.claim.reset();
   const SyscallFault failure{"ioctl", EIO};
   {
     const ScopedSyscallFault fault(failure, 1);
-    EXPECT_THROW(state_.TryClaim(), PipeError);
+    EXPECT_THROW(recovery_.TryClaim(), PipeError);
     EXPECT_TRUE(fault.struck());
   }
-  EXPECT_EQ(state_.TryClaim().claim->left, 5U);
+  EXPECT_EQ(recovery_.TryClaim().claim->left, 5U);
 }
 
 }  // namespace

@@ -180,7 +180,7 @@ extern "C" int __wrap_fcntl(int fd, int command, ...);
 int __wrap_fcntl(int fd, int command, ...) {
   va_list rest;
   va_start(rest, command);
-  const int argument = va_arg(rest, int);  // of those that the core uses; others ignore it
+  void* const argument = va_arg(rest, void*);  // an int takes its place, too
   va_end(rest);
   if (Strikes("fcntl", command)) return Fail();
   return __real_fcntl(fd, command, argument);
