@@ -2,9 +2,9 @@
 """What the documentation shows works: ``make demo``, and the Python code of README and docs.
 
 Every block that begins with ```` ```python ```` is run: those of one document in order, in one
-namespace, with the channels of ``CHANNELS`` and ``FILES`` to read from. Functions called ``test_*`` are called,
-and a dataset that a block calls ``ds`` is read from. A block after a line ``<!-- not run -->`` is
-not run.
+namespace, with the channels of ``CHANNELS`` and ``FILES`` to read from. Functions called ``test_*``
+are called, and a dataset that a block calls ``ds`` is read from. A block after a line
+``<!-- not run -->`` is not run.
 """
 
 import gzip
