@@ -609,54 +609,35 @@ TEST_P(CrowdTest, StateFoldersDoNotShareAFifo) {
   EXPECT_EQ(shared, 0);
 }
 
-// Runs with a reader that gives up while two others, with state folders of their own, want to
-// follow it, one in each thread. Counts those that follow it, and those that are refused.
-TEST_F(PipeStateTest, OneOfTwoThatComeAtOnceFollowsAReaderThatGivesUp) {
-  const int rounds = testing::kSanitized ? 300 : 3000;
-  std::atomic<int> round{0};
-  std::atomic<int> winners{0};
+TEST_F(PipeStateTest, OfSeveralThatComeAtOnceOneWaitsAndNoneIsRefused) {
+  // Each has a state folder of its own, claims the FIFO, and gives it up; none ever reads.
+  const int kClaims = testing::kSanitized ? 2000 : 20'000;
+  MakeFifo(FifoPath(0));
+  std::atomic<int> at_once{0};
+  std::atomic<int> shared{0};
   std::atomic<int> refused{0};
-  std::atomic<int> busy{0};
-  std::atomic<int> done{0};
-  const PipeState first(folder_ / "first_state", folder_.path(), "train");
-  std::vector<std::thread> followers;
-  for (const char* const folder : {"second_state", "third_state"}) {
-    followers.emplace_back([&, folder] {
-      const PipeState state(folder_ / folder, folder_.path(), "train");
-      for (int i = 1; i <= rounds; ++i) {
-        while (round < i) std::this_thread::yield();
-        std::optional<EpochClaim> claim;
-        while (winners < i) {
-          try {
-            PipeState::Attempt attempt = state.TryClaim();
-            if (attempt.busy) ++busy;
-            if (attempt.claim) {
-              claim = std::move(*attempt.claim);
-              ++winners;
-            }
-          } catch (const FailedPreconditionError&) {
-            ++refused;
-          }
+  std::atomic<int> claims{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 6; ++i) {
+    threads.emplace_back([&, i] {
+      const PipeState state(folder_ / "state" + std::to_string(i), folder_.path(), "train");
+      const Clock::time_point limit = Clock::now() + kPatience;
+      while (claims < kClaims && Clock::now() < limit) {
+        try {
+          const PipeState::Attempt attempt = state.TryClaim();
+          if (!attempt.claim) continue;
+          if (at_once++ > 0) ++shared;
+          ++claims;
+          --at_once;
+        } catch (const FailedPreconditionError&) {
+          ++refused;
         }
-        ++done;
-        while (done < 2 * i) std::this_thread::yield();
       }
     });
   }
-  MakeFifo(FifoPath(0));
-  for (int i = 1; i <= rounds; ++i) {
-    const Clock::time_point limit = Clock::now() + kPatience;
-    PipeState::Attempt leader = first.TryClaim();
-    while (!leader.claim && Clock::now() < limit) leader = first.TryClaim();
-    EXPECT_TRUE(leader.claim);
-    const int before = busy;
-    ++round;
-    while (busy == before && Clock::now() < limit) std::this_thread::yield();
-    leader.claim.reset();
-    while (done < 2 * i && Clock::now() < limit) std::this_thread::yield();
-    EXPECT_EQ(winners, i);
-  }
-  for (std::thread& follower : followers) follower.join();
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GE(claims, kClaims);
+  EXPECT_EQ(shared, 0);
   EXPECT_EQ(refused, 0);
 }
 
