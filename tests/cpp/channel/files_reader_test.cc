@@ -169,7 +169,7 @@ Events EachAlone(const std::vector<std::string>& contents, const StreamOptions& 
   Events all;
   StreamCarry carry;
   for (size_t file = 0; file < contents.size(); ++file) {
-    RecordStream stream(MakeSource(contents[file]), options, &carry);
+    RecordStream stream(MakeSource(contents[file]), options, &carry, size_t{1} << 16);
     for (Event& event : ReadEvents(stream)) {
       if (!event.error.empty()) event.error.insert(0, where(file));
       all.push_back(std::move(event));
@@ -219,7 +219,7 @@ INSTANTIATE_TEST_SUITE_P(Formats, FilesReaderFormatTest, ::testing::ValuesIn(All
 
 TEST_P(FilesReaderFormatTest, GivesWhatEachFileGivesAlone) {
   Random random(1);
-  const int rounds = testing::kSanitized ? 60 : 300;
+  const int rounds = testing::kSanitized ? 40 : 150;
   for (int round = 0; round < rounds; ++round) {
     std::vector<std::string> contents(random.Below(6));
     for (std::string& content : contents) content = RandomFile(GetParam(), random);
