@@ -83,7 +83,7 @@ FifoSource::FifoSource(ForkGuardedFd fd, const std::string& path, TimeLimit read
 }
 
 FifoSource::FifoSource(TimeLimit read_timeout, const WaitContext& context)
-    : read_timeout_(read_timeout), context_(context), end_check_(context, name_) {}
+    : read_timeout_(read_timeout), context_(context), end_check_(context) {}
 
 void FifoSource::Prepare(int fd, const std::string& path) {
   name_ = "data from '" + path + "' (limit: read_timeout)";
@@ -110,7 +110,7 @@ size_t FifoSource::Available(int fd) {
 size_t FifoSource::ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) {
   const iovec parts[2] = {{dst, size}, {tail, tail_size}};
   while (!ended_) {
-    end_check_.Look();
+    end_check_.Look(name_);
     const ssize_t count = ReadOnce(parts, 2);
     if (count > 0) {
       writer_seen_ = true;

@@ -19,15 +19,10 @@ namespace {
 // How much the system is asked to fetch at once. It goes on by itself from there.
 constexpr off_t kFirstFetchBytes = off_t{4} << 20;
 
-const std::string& What() {
-  static const std::string what = "a file";
-  return what;
-}
-
 }  // namespace
 
 FileSource::FileSource(const std::string& path, uint64_t size, const WaitContext& context)
-    : context_(context), size_(size), end_check_(context_, What()), fd_(RetryOnSignal([&path] {
+    : context_(context), size_(size), end_check_(context), fd_(RetryOnSignal([&path] {
         // O_NONBLOCK: a FIFO in its place must not hold us up.
         return ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
       })) {
@@ -41,7 +36,7 @@ FileSource::FileSource(const std::string& path, uint64_t size, const WaitContext
 
 size_t FileSource::ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) {
   if (!fd_) return 0;
-  end_check_.Look();
+  end_check_.Look("a file");
   try {
     if (position_ < size_) return ReadSome(dst, size, tail, tail_size);
     CheckSize();

@@ -87,8 +87,10 @@ void Wait::ReportIfLong(Clock::time_point now) {
   }
 }
 
-void EndCheck::Look() {
-  if (context_.cancel->cancelled()) throw CancelledError("cancelled while reading " + what_);
+void EndCheck::Look(std::string_view what) {
+  if (context_.cancel->cancelled()) {
+    throw CancelledError("cancelled while reading " + std::string(what));
+  }
   if (context_.observer == nullptr) return;
   const auto now = CoarseNow();
   if (now - looked_ < kWaitTick) return;

@@ -84,16 +84,14 @@ class Wait {
 // from noticing that it is to end. Not safe for use by two threads at once.
 class EndCheck {
  public:
-  // `what` completes "cancelled while reading ..."; it must outlive the object.
-  EndCheck(const WaitContext& context, const std::string& what) : context_(context), what_(what) {}
+  explicit EndCheck(const WaitContext& context) : context_(context) {}
 
-  // To be called before each read. Throws CancelledError when the token is cancelled and, every
-  // kWaitTick, what the observer throws.
-  void Look();
+  // To be called before each read; `what` completes "cancelled while reading ...". Throws
+  // CancelledError when the token is cancelled and, every kWaitTick, what the observer throws.
+  void Look(std::string_view what);
 
  private:
   const WaitContext context_;
-  const std::string& what_;
   std::chrono::steady_clock::time_point looked_ = CoarseNow();
 };
 

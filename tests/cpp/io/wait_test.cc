@@ -314,22 +314,22 @@ class EndingObserver final : public CountingObserver {
 };
 
 TEST_F(WaitTest, AnEndCheckLooksForCancellationEachTime) {
-  EndCheck check(context_, what_);
-  check.Look();
+  EndCheck check(context_);
+  check.Look(what_);
   cancel_.Cancel();
   for (int i = 0; i < 3; ++i) {
-    EXPECT_THAT([&] { check.Look(); },
+    EXPECT_THAT([&] { check.Look(what_); },
                 ThrowsMessage<CancelledError>("cancelled while reading something"));
   }
   cancel_.Reset();
-  check.Look();
+  check.Look(what_);
 }
 
 TEST_F(WaitTest, AnEndCheckAsksTheObserverEveryTickAndNotEachTime) {
-  EndCheck check(context_, what_);
+  EndCheck check(context_);
   const Clock::time_point begin = Clock::now();
   while (observer_.ticks < 3) {
-    check.Look();
+    check.Look(what_);
     ASSERT_LT(Clock::now() - begin, kPatience);
   }
   EXPECT_EQ(observer_.blocks, 3);
@@ -339,19 +339,19 @@ TEST_F(WaitTest, AnEndCheckAsksTheObserverEveryTickAndNotEachTime) {
 
 TEST_F(WaitTest, AnEndCheckEndsByTheObserver) {
   EndingObserver observer;
-  EndCheck check({&cancel_, &observer}, what_);
+  EndCheck check({&cancel_, &observer});
   const Clock::time_point begin = Clock::now();
   EXPECT_THAT(
       [&] {
-        while (Clock::now() - begin < kPatience) check.Look();
+        while (Clock::now() - begin < kPatience) check.Look(what_);
       },
       ThrowsMessage<CancelledError>("ended"));
   EXPECT_EQ(observer.ticks, 1);
 }
 
 TEST_F(WaitTest, AnEndCheckNeedsNoObserver) {
-  EndCheck check({&cancel_, nullptr}, what_);
-  check.Look();
+  EndCheck check({&cancel_, nullptr});
+  check.Look(what_);
 }
 
 TEST(FormatSecondsTest, IsAsShortAsItCanBe) {
