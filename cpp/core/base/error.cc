@@ -44,7 +44,26 @@ std::string WithErrnoText(std::string_view message, int error_number) {
   return std::string(message) + ": " + std::generic_category().message(error_number);
 }
 
+void AppendEscaped(char c, std::string* text) {
+  char code[8];
+  std::snprintf(code, sizeof(code), "\\x%02x", static_cast<unsigned char>(c));
+  *text += code;
+}
+
 }  // namespace
+
+std::string ShownPath(std::string_view path) {
+  std::string shown;
+  for (const char c : path) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < ' ' || byte == 0x7f) {
+      AppendEscaped(c, &shown);
+    } else {
+      shown += c;
+    }
+  }
+  return shown;
+}
 
 std::string Excerpt(std::string_view text) {
   std::string escaped;
@@ -52,9 +71,7 @@ std::string Excerpt(std::string_view text) {
     if (c >= ' ' && c <= '~') {
       escaped += c;
     } else {
-      char code[8];
-      std::snprintf(code, sizeof(code), "\\x%02x", static_cast<unsigned char>(c));
-      escaped += code;
+      AppendEscaped(c, &escaped);
     }
   }
   if (text.size() > 40) escaped += "...";

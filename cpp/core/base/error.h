@@ -30,6 +30,9 @@ enum class ErrorCode {
 // 40 characters of it.
 std::string Excerpt(std::string_view text);
 
+// A path as messages show it: whole, but for its control characters.
+std::string ShownPath(std::string_view path);
+
 class PipeError : public std::exception {
  public:
   PipeError(ErrorCode code, std::string message);

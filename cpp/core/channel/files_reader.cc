@@ -11,7 +11,7 @@
 namespace pipemode {
 namespace {
 
-// A buffer for a small file need not be larger than the file, but what it inflates to may be.
+// The least buffer, for a small file.
 constexpr size_t kMinBufferBytes = size_t{64} << 10;
 // How much of each file that comes next may lie ready.
 constexpr size_t kAheadBytes = size_t{8} << 20;
@@ -97,9 +97,12 @@ void FilesReader::LearnHeader() {
 }
 
 std::unique_ptr<RecordStream> FilesReader::Open(uint64_t file, std::unique_ptr<ByteSource> source) {
-  const uint64_t size = list_->files[file].size;
-  const size_t buffer_bytes =
-      std::clamp<uint64_t>(size, kMinBufferBytes, BufferedReader::kDefaultCapacity);
+  // What a file inflates to may be larger than the file, and a wrong checksum is better known
+  // before records are handed out.
+  const size_t buffer_bytes = compression_ == Compression::kNone
+                                  ? std::clamp<uint64_t>(list_->files[file].size, kMinBufferBytes,
+                                                         BufferedReader::kDefaultCapacity)
+                                  : BufferedReader::kDefaultCapacity;
   return std::make_unique<RecordStream>(std::move(source), options_, &carry_, buffer_bytes);
 }
 
@@ -159,8 +162,9 @@ void FilesReader::CloseFile() noexcept {
 }
 
 void FilesReader::Describe(PipeError& error, uint64_t file, uint64_t records) const {
-  error.AddContext("channel '" + channel_ + "' file '" + list_->files[file].path + "'");
+  error.AddContext("channel '" + channel_ + "' file '" + ShownPath(list_->files[file].path) + "'");
   if (records > 0 || list_->files.size() == 1 || error.code() != ErrorCode::kDataLoss ||
+      dynamic_cast<const CorruptRecordError*>(&error) != nullptr ||
       dynamic_cast<const FileChangedError*>(&error) != nullptr) {
     return;
   }

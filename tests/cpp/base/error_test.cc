@@ -17,6 +17,11 @@ namespace {
 using ::testing::EndsWith;
 using ::testing::StartsWith;
 
+TEST(ErrorTest, APathIsShownWithoutControlCharacters) {
+  EXPECT_EQ(ShownPath("/data/\xc3\xa4 b"), "/data/\xc3\xa4 b");
+  EXPECT_EQ(ShownPath("/a\nb\x1b[0m\x7f"), "/a\\x0ab\\x1b[0m\\x7f");
+}
+
 TEST(PipeErrorTest, HoldsItsCodeAndMessage) {
   const PipeError error(ErrorCode::kUnavailable, "the message");
   EXPECT_EQ(error.code(), ErrorCode::kUnavailable);

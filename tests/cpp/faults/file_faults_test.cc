@@ -112,6 +112,7 @@ class FileFaults {
     options_.stream = data.stream;
     FileList list = MakeFileList(folder_.path(), data.contents);
     list.first = first;
+    list.parallel_reads = 1;  // a fault is of the thread that reads
     options_.files = std::make_shared<const FileList>(list);
   }
 
