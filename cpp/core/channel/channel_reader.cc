@@ -95,7 +95,7 @@ bool ChannelReader::Next(RecordSink* sink) {
   if (done_) return false;
   if (!has_begun_) Begin();
   // Not sooner: an epoch whose beginning has failed is not one that a caller has come to.
-  epoch_ = claim_->epoch;
+  if (claim_) epoch_ = claim_->epoch;
   try {
     const bool found = sink != nullptr ? stream_->Read(*sink) : stream_->Skip();
     corrupted_records_ = stream_->corrupted_records();

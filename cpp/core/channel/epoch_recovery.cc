@@ -95,7 +95,7 @@ void EpochRecovery::GiveUp(std::vector<EpochClaim> claims) const noexcept {
     claims.clear();
     Write(lock, due, {end, true});
   } catch (const std::exception&) {
-    // The word stays as it is.
+    return;  // the word stays as it is
   }
 }
 
