@@ -188,8 +188,10 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         if files is not None:
             of_source = _of_files(files)
         else:
-            of_source = _of_pipes(self.input_data_config, self.channel, self.state_dir)
+            of_source = _of_pipes(self.input_data_config, self.channel)
         self.attributes = _attributes(attributes, self.input_data_config, self.channel)
+        if files is None:
+            _take_state(self.state_dir, self.channel)
         self._arguments: dict[str, Any] = {
             "channel": self.channel,
             **of_source,
@@ -400,7 +402,7 @@ def _of_files(files: ChannelFiles) -> dict[str, Any]:
     }
 
 
-def _of_pipes(config: _config.InputDataConfig, channel: Any, state_dir: str) -> dict[str, Any]:
+def _of_pipes(config: _config.InputDataConfig, channel: Any) -> dict[str, Any]:
     """Returns the op's arguments that are about FIFOs, having made sure that they can be read."""
     pipe_channels = []
     if isinstance(channel, str):
@@ -408,9 +410,6 @@ def _of_pipes(config: _config.InputDataConfig, channel: Any, state_dir: str) -> 
     else:
         # Its value is known only when the graph runs: the op checks it.
         pipe_channels = _config.pipe_channels(config)
-    _make_state_dir(state_dir)
-    if isinstance(channel, str):
-        _worker_lock.hold(state_dir, channel)
     return {
         "files": tf.constant([], tf.string),
         "file_sizes": tf.constant([], tf.int64),
@@ -525,6 +524,12 @@ def _invalid(message: str) -> Exception:
 
 def _as_seconds(timeout: float | None) -> float:
     return math.inf if timeout is None else timeout
+
+
+def _take_state(state_dir: str, channel: Any) -> None:
+    _make_state_dir(state_dir)
+    if isinstance(channel, str):
+        _worker_lock.hold(state_dir, channel)
 
 
 def _make_state_dir(state_dir: str) -> None:

@@ -15,8 +15,10 @@ namespace pipemode {
 // What has been read of a stream, then the rest of it.
 class DetectingSource::HeadSource final : public ByteSource {
  public:
-  HeadSource(std::string head, std::exception_ptr error, std::unique_ptr<ByteSource> rest)
-      : head_(std::move(head)), error_(std::move(error)), rest_(std::move(rest)) {}
+  HeadSource(std::string head, const std::exception_ptr& error, std::unique_ptr<ByteSource> rest)
+      : head_(std::move(head)), rest_(std::move(rest)) {
+    error_ = error;
+  }
 
   size_t Read(char* dst, size_t size) override {
     if (taken_ == head_.size()) {
@@ -32,8 +34,8 @@ class DetectingSource::HeadSource final : public ByteSource {
  private:
   const std::string head_;
   size_t taken_ = 0;
-  std::exception_ptr error_;
   const std::unique_ptr<ByteSource> rest_;
+  std::exception_ptr error_;  // comes behind the head
 };
 
 size_t DetectingSource::ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) {
