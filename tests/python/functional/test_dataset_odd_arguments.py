@@ -51,7 +51,7 @@ ODD = st.one_of(
 HUGE = st.sampled_from([2**31, 2**40, 2**63 - 1, 2**63, -(2**63), -(2**63) - 1, 2**70])
 
 
-# As the size of a batch. Of those of HUGE that fit, tf.data itself makes room, and the process ends.
+# As the size of a batch. For those of HUGE that fit, tf.data makes room, and the process ends.
 UNFIT = st.sampled_from([2**63, -(2**63), -(2**63) - 1, 2**70])
 
 
