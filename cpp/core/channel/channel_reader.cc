@@ -28,6 +28,9 @@ constexpr milliseconds kLookForWriter{5};
 constexpr milliseconds kLookAgain{1};
 // How often to try a lock that somebody else holds.
 constexpr milliseconds kLookBusy{5};
+// How often to go on waiting though a system call fails, kLookAgain apart: what cannot be had just
+// now may be had in a moment, and to close a FIFO as its writer comes would lose the epoch.
+constexpr int kMaxFailures = 500;
 // How long not to be interrupted while the state cannot be moved on.
 constexpr milliseconds kMarkPatience{500};
 
@@ -55,18 +58,23 @@ std::string DescribeWait(const PipeState::Attempt& attempt) {
          "many epochs of it?";
 }
 
-// Whether it comes from outside, and is not just the wait that could not go on.
-bool IsInterruption(const std::exception_ptr& exception) {
+enum class Ending { kInterruption, kFailure, kOther };
+
+// What an exception is that has ended a wait: something from outside; something that the system did
+// not do; or else the wait itself, by its time limit or for good.
+Ending EndingOf(const std::exception_ptr& exception) {
   try {
     std::rethrow_exception(exception);
   } catch (const CancelledError&) {
-    return true;
-  } catch (const PipeError&) {
-    return false;
+    return Ending::kInterruption;
+  } catch (const IoError&) {
+    return Ending::kFailure;
   } catch (const std::bad_alloc&) {
-    return false;
+    return Ending::kFailure;
+  } catch (const PipeError&) {
+    return Ending::kOther;
   } catch (...) {
-    return true;
+    return Ending::kInterruption;
   }
 }
 
@@ -173,6 +181,7 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state,
   std::optional<WriterWatch> watch;
   std::vector<EpochClaim> later;
   std::exception_ptr over;  // what has ended the wait; one more look has to be taken
+  int failures = 0;
   for (bool is_gone = false; !is_gone;) {
     try {
       // Looked at before the writer is: it may come, write all of a short epoch, and go with its
@@ -186,7 +195,7 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state,
       const Writer writer = watch->Look();
       is_gone = writer == Writer::kGone;
       if (writer == Writer::kPresent) {
-        if (over && IsInterruption(over)) *interruption = over;
+        if (over && EndingOf(over) == Ending::kInterruption) *interruption = over;
         return claim;
       }
       if (writer == Writer::kUnsure) {
@@ -209,8 +218,10 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state,
       }
       if (over) {
         later.push_back(std::move(claim));
-        recovery.GiveUp(std::move(later));
-        std::rethrow_exception(over);
+        if (recovery.TryGiveUp(&later)) std::rethrow_exception(over);
+        claim = EpochClaim(std::move(later.back()));
+        later.pop_back();
+        continue;
       }
       if (is_overtaken) return std::nullopt;
       if (is_later_overtaken) later.clear();
@@ -219,6 +230,10 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state,
     } catch (...) {
       if (over) throw;
       over = std::current_exception();
+      if (EndingOf(over) == Ending::kFailure && ++failures < kMaxFailures) {
+        over = nullptr;
+        std::this_thread::sleep_for(kLookAgain);
+      }
     }
   }
   MarkStarted(state, claim, wait);

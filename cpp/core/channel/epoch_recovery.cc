@@ -80,23 +80,37 @@ PipeState::Attempt EpochRecovery::Open(const ForkGuardedFd& lock, uint64_t due, 
   return attempt;
 }
 
-void EpochRecovery::GiveUp(std::vector<EpochClaim> claims) const noexcept {
+bool EpochRecovery::TryGiveUp(std::vector<EpochClaim>* claims) const noexcept {
+  ForkGuardedFd lock;
+  uint64_t due = 0;
+  std::optional<Word> word;
   try {
-    const ForkGuardedFd lock = LockSoon();
-    if (!lock || claims.empty()) return;
-    const uint64_t due = state_.NextEpoch();
-    const uint64_t end = Read(lock, due).end;
-    if (claims.front().due != due || !IsCertain(due, end, claims)) return;
-    // Of a writer that comes between this look and the closing there is no sign.
-    const bool have_no_writer = std::all_of(
-        claims.begin(), claims.end(),
-        [](const EpochClaim& claim) { return FifoSource::HasNoWriter(claim.fd.get()); });
-    if (!have_no_writer) return;
-    claims.clear();
-    Write(lock, due, {end, true});
+    lock = LockSoon();
+    if (lock) word = WordAfter(lock, &due, *claims);
   } catch (const std::exception&) {
-    return;  // the word stays as it is
+    word.reset();
   }
+  // Last of all: of a writer that comes between these looks and the closing there is no sign.
+  for (const EpochClaim& claim : *claims) {
+    if (FifoSource::HasNoWriter(claim.fd.get())) continue;
+    if (FifoSource::HasWriter(claim.fd.get())) return false;
+    word.reset();  // the system does not tell
+  }
+  claims->clear();
+  try {
+    if (word) Write(lock, due, *word);
+  } catch (const std::exception&) {
+    return true;  // the old word stays
+  }
+  return true;
+}
+
+std::optional<EpochRecovery::Word> EpochRecovery::WordAfter(
+    const ForkGuardedFd& lock, uint64_t* due, const std::vector<EpochClaim>& claims) const {
+  *due = state_.NextEpoch();
+  const uint64_t end = Read(lock, *due).end;
+  if (claims.front().due != *due || !IsCertain(*due, end, claims)) return std::nullopt;
+  return Word{end, true};
 }
 
 ForkGuardedFd EpochRecovery::LockSoon() const {

@@ -14,7 +14,7 @@
 #define PIPEMODE_CORE_CHANNEL_EPOCH_RECOVERY_H_
 
 #include <cstdint>
-#include <string>
+#include <optional>
 #include <vector>
 
 #include "core/base/fork_guarded_fd.h"
@@ -39,9 +39,10 @@ class EpochRecovery {
   // Never waits.
   void TryClaimLater(const EpochClaim& claim, std::vector<EpochClaim>* later) const;
 
-  // Gives up epochs that were claimed together and for which no writer has come. If another has the
-  // state locked for long, or the word cannot be written, that is as after a kill.
-  void GiveUp(std::vector<EpochClaim> claims) const noexcept;
+  // Gives up epochs that were claimed together. Returns false, having left them alone, if one has
+  // got a writer meanwhile. If another has the state locked for long, or the word cannot be
+  // written, the next reader finds things as after a kill.
+  bool TryGiveUp(std::vector<EpochClaim>* claims) const noexcept;
 
  private:
   // What readers have left word of.
@@ -55,6 +56,9 @@ class EpochRecovery {
   Word Read(const ForkGuardedFd& lock, uint64_t due) const;
   void Write(const ForkGuardedFd& lock, uint64_t due, const Word& word) const;
   ForkGuardedFd LockSoon() const;
+  // Returns the word to leave when `claims` are closed; none if there may be pipes of others.
+  std::optional<Word> WordAfter(const ForkGuardedFd& lock, uint64_t* due,
+                                const std::vector<EpochClaim>& claims) const;
   bool IsCertain(uint64_t due, uint64_t end, const std::vector<EpochClaim>& claims) const;
 
   const PipeState& state_;

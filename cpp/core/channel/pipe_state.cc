@@ -216,6 +216,9 @@ PipeState::Attempt PipeState::TryClaimLocked(uint64_t due, uint64_t epoch) const
     throw FailedPreconditionError("'" + attempt.path + "' is being read already, by " +
                                   LockHolder(claim.fd.get()) +
                                   "; two readers would each get a part of its bytes");
+  } else if (TryFlock(claim.fd.get(), LOCK_EX)) {
+    // Its holder was about to go, and a writer may have come to us.
+    attempt.claim = std::move(claim);
   } else {
     attempt.busy = true;
   }
@@ -223,10 +226,12 @@ PipeState::Attempt PipeState::TryClaimLocked(uint64_t due, uint64_t epoch) const
 }
 
 bool PipeState::IsCurrent(const EpochClaim& claim) const {
+  // Only a clear no counts: to let go of a FIFO to which a writer comes would lose the epoch.
   struct stat at_path;
   struct stat claimed;
-  return ::stat(claim.path.c_str(), &at_path) == 0 && ::fstat(claim.fd.get(), &claimed) == 0 &&
-         at_path.st_dev == claimed.st_dev && at_path.st_ino == claimed.st_ino;
+  if (::stat(claim.path.c_str(), &at_path) != 0) return errno != ENOENT;
+  return ::fstat(claim.fd.get(), &claimed) != 0 ||
+         (at_path.st_dev == claimed.st_dev && at_path.st_ino == claimed.st_ino);
 }
 
 bool PipeState::TryMarkStarted(const EpochClaim& claim) const {

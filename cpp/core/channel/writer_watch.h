@@ -24,8 +24,8 @@ class WriterWatch {
     kGone,     // it wrote to the reader before, and nothing since
   };
 
-  // `fd` must remain open. `left`: how many bytes were in the pipe when `fd` was opened, if a reader
-  // before may have been killed; none: any writer is that of a whole epoch.
+  // `fd` must remain open. `left`: how many bytes were in the pipe when `fd` was opened, if a
+  // reader before may have been killed; none: any writer is that of a whole epoch.
   WriterWatch(int fd, std::optional<size_t> left) : fd_(fd), left_(left) {}
 
   // Never waits. Throws IoError.

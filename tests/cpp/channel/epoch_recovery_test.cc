@@ -47,7 +47,7 @@ class EpochRecoveryTest : public ::testing::Test {
     claims.insert(claims.begin(), std::move(*due.claim));
     return claims;
   }
-  void GiveUp(std::vector<EpochClaim> claims) const { Recovery().GiveUp(std::move(claims)); }
+  bool GiveUp(std::vector<EpochClaim> claims) const { return Recovery().TryGiveUp(&claims); }
 
   const TempDir folder_;
   const std::string state_dir_ = folder_ / "state";
@@ -123,7 +123,7 @@ TEST_F(EpochRecoveryTest, AReaderThatGivesUpLeavesNothing) {
     if (after_a_kill) Recovery().TryClaim();
     std::vector<EpochClaim> claims = ClaimAll();
     EXPECT_EQ(claims.front().left.has_value(), after_a_kill);
-    GiveUp(std::move(claims));
+    EXPECT_TRUE(GiveUp(std::move(claims)));
     EXPECT_THAT(ReadFile(lock_path_), HasSubstr(" closed\n"));
     const std::vector<EpochClaim> next = ClaimAll();
     for (const EpochClaim& claim : next) EXPECT_EQ(claim.left, std::nullopt);
@@ -140,7 +140,7 @@ TEST_F(EpochRecoveryTest, UnlessThereIsAWriter) {
     if (has_written) {
       ASSERT_EQ(::write(writer.get(), "bytes", 5), 5);
     }
-    GiveUp(std::move(claims));
+    EXPECT_FALSE(GiveUp(std::move(claims)));
     EXPECT_EQ(Recovery().TryClaim().claim->left, has_written ? 5U : 0U);
   }
 }
@@ -153,13 +153,13 @@ TEST_F(EpochRecoveryTest, OrOneMayBeAtAnotherEpoch) {
   std::vector<EpochClaim> claims = ClaimAll();
   ASSERT_EQ(claims.size(), 2U);
   claims.pop_back();
-  GiveUp(std::move(claims));
+  EXPECT_TRUE(GiveUp(std::move(claims)));
   EXPECT_EQ(ReadFile(lock_path_).find(" closed"), std::string::npos);
   // If that FIFO is gone, so is its pipe.
   claims = ClaimAll();
   claims.pop_back();
   std::filesystem::remove(FifoPath(1));
-  GiveUp(std::move(claims));
+  EXPECT_TRUE(GiveUp(std::move(claims)));
   EXPECT_EQ(ReadFile(lock_path_), "0 1 closed\n");
 }
 
@@ -168,7 +168,7 @@ TEST_F(EpochRecoveryTest, OrTheFifoIsAnotherOne) {
   std::vector<EpochClaim> claims = ClaimAll();
   std::filesystem::remove(FifoPath(0));
   MakeFifo(FifoPath(0));
-  GiveUp(std::move(claims));
+  EXPECT_TRUE(GiveUp(std::move(claims)));
   EXPECT_EQ(ReadFile(lock_path_), "0 0\n");
 }
 
@@ -177,14 +177,14 @@ TEST_F(EpochRecoveryTest, OrTheStateIsLocked) {
   std::vector<EpochClaim> claims = ClaimAll();
   const ForkGuardedFd lock = state_.TryLock();
   ASSERT_TRUE(lock);
-  GiveUp(std::move(claims));
+  EXPECT_TRUE(GiveUp(std::move(claims)));
   EXPECT_EQ(ReadFile(lock_path_), "0 0\n");
 }
 
 TEST_F(EpochRecoveryTest, AWriterMayEnlargeItsPipe) {
   // Before this reader looks, and end: what a pipe holds, and can hold, tells nothing.
   MakeFifo(FifoPath(0));
-  GiveUp(ClaimAll());
+  EXPECT_TRUE(GiveUp(ClaimAll()));
   const UniqueFd other(::open(FifoPath(0).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
   UniqueFd writer(::open(FifoPath(0).c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
   ::fcntl(writer.get(), F_SETPIPE_SZ, 1 << 20);

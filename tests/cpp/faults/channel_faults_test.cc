@@ -226,7 +226,7 @@ class ChannelFaultsTest : public ::testing::TestWithParam<FaultCase> {
     }
     CheckNext(outcome, next, folder.path());
     if (outcome.records.empty() && IsToBeReadAgain(outcome, restart)) {
-      EXPECT_EQ(next.records, RecordsOf(0)) << "lost after: " << outcome.message;
+      EXPECT_TRUE(next.records == RecordsOf(0)) << "lost after: " << outcome.message;
     }
     return struck;
   }
@@ -243,7 +243,7 @@ class ChannelFaultsTest : public ::testing::TestWithParam<FaultCase> {
     const FaultCase& param = GetParam();
     const Records whole = RecordsOf(0);
     if (!outcome.error) {
-      EXPECT_EQ(outcome.records, whole);
+      EXPECT_TRUE(outcome.records == whole) << outcome.records.front();
       return;
     }
     EXPECT_NE(param.expectation, kTolerated) << outcome.message;
@@ -259,10 +259,15 @@ class ChannelFaultsTest : public ::testing::TestWithParam<FaultCase> {
   // Whether the error came before the epoch was begun, and the same reader goes on; or a new one,
   // where the first had let go of what it could not have for a moment only.
   static bool IsToBeReadAgain(const Outcome& outcome, bool restart) {
-    const bool has_begun = outcome.message.find(": record 0 at byte ") != std::string::npos;
+    const auto says = [&outcome](const char* text) {
+      return outcome.message.find(text) != std::string::npos;
+    };
+    const bool has_begun = says(": record 0 at byte ");
+    // Right after a FIFO was opened, and of a kind that no system fails with.
+    const bool is_of_open_fifo = says("flock: ") || says("ioctl(FIONREAD)");
     const bool is_passing =
         outcome.error == ErrorCode::kResourceExhausted && !GetParam().fault.lasting;
-    return outcome.error && !has_begun && (!restart || is_passing);
+    return outcome.error && !has_begun && !is_of_open_fifo && (!restart || is_passing);
   }
 
   // A whole epoch: not one that was delivered already, and none is skipped without need.
@@ -497,7 +502,7 @@ class ChannelRecoveryTest : public ::testing::Test {
   void GiveUp() const {
     std::vector<EpochClaim> claims(1);
     claims.front() = std::move(*recovery_.TryClaim().claim);
-    recovery_.GiveUp(std::move(claims));
+    ASSERT_TRUE(recovery_.TryGiveUp(&claims));
   }
 
   // Claims an epoch whose writer waits for a reader, and writes before that has made another call.
@@ -536,7 +541,7 @@ TEST_F(ChannelRecoveryTest, OrAfterAFaultOfTheReader) {
     claims.front() = std::move(*recovery_.TryClaim().claim);
     {
       const ScopedSyscallFault fault(failure, 1);
-      recovery_.GiveUp(std::move(claims));
+      EXPECT_TRUE(recovery_.TryGiveUp(&claims)) << failure.call;
       EXPECT_TRUE(fault.struck()) << failure.call;
     }
     EXPECT_EQ(LeftInPipe(), 5U) << failure.call;
