@@ -160,8 +160,10 @@ void ChannelReader::Open() {
   const EpochRecovery recovery(state);
   Wait wait(context_, options_.open_timeout, wait_what_);
   std::exception_ptr interruption;
+  std::vector<EpochClaim> later;
   while (!claim_) {
-    claim_ = WaitForWriter(state, recovery, WaitForClaim(recovery, wait), wait, &interruption);
+    claim_ =
+        WaitForWriter(state, recovery, WaitForClaim(recovery, wait), wait, &later, &interruption);
   }
   position_ = DescribePosition(options_.channel, claim_->epoch, claim_->path);
   source_->Prepare(claim_->fd.get(), claim_->path);
@@ -169,17 +171,19 @@ void ChannelReader::Open() {
   source_->Begin(std::move(claim_->fd));
   lost_epochs_ += claim_->epoch - claim_->due;
   has_begun_ = true;
+  if (!later.empty()) recovery.TryGiveUp(&later);
   if (interruption) std::rethrow_exception(interruption);
 }
 
 std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state,
                                                        const EpochRecovery& recovery,
                                                        EpochClaim claim, Wait& wait,
+                                                       std::vector<EpochClaim>* later,
                                                        std::exception_ptr* interruption) {
   using Writer = WriterWatch::Writer;
   wait_what_ = "a writer to open FIFO '" + claim.path + "' (limit: open_timeout)";
   std::optional<WriterWatch> watch;
-  std::vector<EpochClaim> later;
+  later->clear();
   std::exception_ptr over;  // what has ended the wait; one more look has to be taken
   int failures = 0;
   for (bool is_gone = false; !is_gone;) {
@@ -189,7 +193,7 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state,
       const bool is_overtaken =
           !state.IsCurrent(claim) || (claim.epoch != claim.due && state.Exists(claim.due));
       const bool is_later_overtaken =
-          !std::all_of(later.begin(), later.end(),
+          !std::all_of(later->begin(), later->end(),
                        [&state](const EpochClaim& other) { return state.IsCurrent(other); });
       if (!watch) watch.emplace(claim.fd.get(), claim.left);
       const Writer writer = watch->Look();
@@ -207,25 +211,25 @@ std::optional<EpochClaim> ChannelReader::WaitForWriter(const PipeState& state,
         }
       }
       if (writer != Writer::kAbsent) continue;
-      const auto other = std::find_if(later.begin(), later.end(), [](const EpochClaim& candidate) {
-        return FifoSource::HasWriter(candidate.fd.get());
-      });
-      if (other != later.end()) {
+      const auto other = std::find_if(
+          later->begin(), later->end(),
+          [](const EpochClaim& candidate) { return FifoSource::HasWriter(candidate.fd.get()); });
+      if (other != later->end()) {
         claim = EpochClaim(std::move(*other));
-        later.erase(other);
+        later->erase(other);
         watch.reset();
         continue;
       }
       if (over) {
-        later.push_back(std::move(claim));
-        if (recovery.TryGiveUp(&later)) std::rethrow_exception(over);
-        claim = EpochClaim(std::move(later.back()));
-        later.pop_back();
+        later->push_back(std::move(claim));
+        if (recovery.TryGiveUp(later)) std::rethrow_exception(over);
+        claim = EpochClaim(std::move(later->back()));
+        later->pop_back();
         continue;
       }
       if (is_overtaken) return std::nullopt;
-      if (is_later_overtaken) later.clear();
-      recovery.TryClaimLater(claim, &later);
+      if (is_later_overtaken) later->clear();
+      recovery.TryClaimLater(claim, later);
       wait.Poll(claim.fd.get(), POLLIN, kLookForWriter);
     } catch (...) {
       if (over) throw;

@@ -95,10 +95,11 @@ class ChannelReader final : public EpochReader {
   EpochClaim WaitForClaim(const EpochRecovery& recovery, Wait& wait);
   // Waits for a writer at the FIFO of `claim`, or, where the state allows it, at one after it;
   // returns the one that has it. Returns nothing if the FIFO was replaced or removed, or given up
-  // by its writer. What interrupts the wait just as a writer comes goes to `interruption`, to be
-  // thrown once the epoch has begun.
+  // by its writer. Other epochs that were claimed for it are in `later`. What interrupts the wait
+  // just as a writer comes goes to `interruption`, to be thrown once the epoch has begun.
   std::optional<EpochClaim> WaitForWriter(const PipeState& state, const EpochRecovery& recovery,
                                           EpochClaim claim, Wait& wait,
+                                          std::vector<EpochClaim>* later,
                                           std::exception_ptr* interruption);
   void MarkStarted(const PipeState& state, const EpochClaim& claim, Wait& wait);
 

@@ -109,7 +109,7 @@ std::optional<EpochRecovery::Word> EpochRecovery::WordAfter(
     const ForkGuardedFd& lock, uint64_t* due, const std::vector<EpochClaim>& claims) const {
   *due = state_.NextEpoch();
   const uint64_t end = Read(lock, *due).end;
-  if (claims.front().due != *due || !IsCertain(*due, end, claims)) return std::nullopt;
+  if (!IsCertain(*due, end, claims)) return std::nullopt;
   return Word{end, true};
 }
 

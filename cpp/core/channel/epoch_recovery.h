@@ -39,9 +39,9 @@ class EpochRecovery {
   // Never waits.
   void TryClaimLater(const EpochClaim& claim, std::vector<EpochClaim>* later) const;
 
-  // Gives up epochs that were claimed together. Returns false, having left them alone, if one has
-  // got a writer meanwhile. If another has the state locked for long, or the word cannot be
-  // written, the next reader finds things as after a kill.
+  // Gives up epochs that were claimed together: all, or those after one that is being read. Returns
+  // false, having left them alone, if one has got a writer meanwhile. If another has the state
+  // locked for long, or the word cannot be written, the next reader finds things as after a kill.
   bool TryGiveUp(std::vector<EpochClaim>* claims) const noexcept;
 
  private:
