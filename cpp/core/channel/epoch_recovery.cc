@@ -22,9 +22,33 @@ namespace {
 constexpr size_t kMaxWordBytes = 64;
 // So many epochs in a row are not lost to readers that are killed; the lock file is broken.
 constexpr uint64_t kMaxOpened = 1000;
+constexpr std::string_view kMarked = " marked";
 constexpr std::string_view kClosed = " closed";
 // How often to try for the lock, 1 ms apart, which others hold for a few system calls.
 constexpr int kLockTries = 100;
+
+std::string_view EndingOf(OpenedPipes pipes) {
+  switch (pipes) {
+    case OpenedPipes::kAny:
+      return "";
+    case OpenedPipes::kMarked:
+      return kMarked;
+    case OpenedPipes::kNone:
+      return kClosed;
+  }
+  return "";
+}
+
+OpenedPipes TakeEnding(std::string_view* line) {
+  for (const OpenedPipes pipes : {OpenedPipes::kMarked, OpenedPipes::kNone}) {
+    const std::string_view ending = EndingOf(pipes);
+    if (line->size() <= ending.size()) continue;
+    if (line->substr(line->size() - ending.size()) != ending) continue;
+    line->remove_suffix(ending.size());
+    return pipes;
+  }
+  return OpenedPipes::kAny;
+}
 
 }  // namespace
 
@@ -51,7 +75,7 @@ void EpochRecovery::TryClaimLater(const EpochClaim& claim, std::vector<EpochClai
     if (!lock || state_.NextEpoch() != claim.due) return;
     later->reserve(later->size() + 1);  // before a writer may go on
     // As of before `claim`, whose reader has left word that it may be killed.
-    const Word before{claim.opened_end, claim.is_closed};
+    const Word before{claim.opened_end, claim.opened};
     PipeState::Attempt attempt = Open(lock, claim.due, epoch, before);
     if (!attempt.claim) continue;
     later->push_back(std::move(*attempt.claim));
@@ -67,15 +91,25 @@ PipeState::Attempt EpochRecovery::Open(const ForkGuardedFd& lock, uint64_t due, 
   attempt.path = state_.PipePath(epoch);
   if (!state_.Exists(epoch)) return attempt;
   const Word now = Read(lock, due);
-  Write(lock, due, {std::max(now.end, epoch + 1), false});
+  const uint64_t end = std::max(now.end, epoch + 1);
+  Write(lock, due, {end, OpenedPipes::kAny});
   attempt = state_.TryClaimLocked(due, epoch);
   if (attempt.claim) {
-    attempt.claim->opened_end = before.end;
-    attempt.claim->is_closed = before.is_closed;
-    // Where a reader may have been killed, what was there at once may be what its writer left.
-    if (epoch < before.end && !before.is_closed) attempt.claim->left = attempt.claim->fill;
-  } else if (!attempt.busy) {
-    Write(lock, due, now);  // the FIFO has gone in this moment
+    EpochClaim& claim = *attempt.claim;
+    claim.opened_end = before.end;
+    claim.opened = before.pipes;
+    // If it fails, the word that is there says less, but nothing wrong.
+    if (claim.is_marked && now.pipes != OpenedPipes::kAny) {
+      TryWrite(lock, due, {end, OpenedPipes::kMarked});
+    }
+    // Where a reader may have been killed, what was there at once may be what its writer left. In a
+    // new pipe nothing is, but its writer may have done with the epoch, and just look in once more.
+    const bool is_new = before.pipes == OpenedPipes::kMarked && claim.was_new;
+    if (epoch < before.end && before.pipes != OpenedPipes::kNone) {
+      claim.left = is_new ? 0 : claim.fill;
+    }
+  } else if (!attempt.busy || now.pipes == OpenedPipes::kMarked) {
+    Write(lock, due, now);  // the FIFO has gone in this moment, or is with one who has marked it
   }
   return attempt;
 }
@@ -97,11 +131,7 @@ bool EpochRecovery::TryGiveUp(std::vector<EpochClaim>* claims) const noexcept {
     word.reset();  // the system does not tell
   }
   claims->clear();
-  try {
-    if (word) Write(lock, due, *word);
-  } catch (const std::exception&) {
-    return true;  // the old word stays
-  }
+  if (word) TryWrite(lock, due, *word);
   return true;
 }
 
@@ -110,7 +140,7 @@ std::optional<EpochRecovery::Word> EpochRecovery::WordAfter(
   *due = state_.NextEpoch();
   const uint64_t end = Read(lock, *due).end;
   if (!IsCertain(*due, end, claims)) return std::nullopt;
-  return Word{end, true};
+  return Word{end, OpenedPipes::kNone};
 }
 
 ForkGuardedFd EpochRecovery::LockSoon() const {
@@ -135,22 +165,30 @@ bool EpochRecovery::IsCertain(uint64_t due, uint64_t end,
 }
 
 EpochRecovery::Word EpochRecovery::Read(const ForkGuardedFd& lock, uint64_t due) const {
-  const Word none{due, true};
+  const Word none{due, OpenedPipes::kNone};
   char text[kMaxWordBytes];
   const ssize_t count = RetryOnSignal([&] { return ::pread(lock.get(), text, sizeof(text), 0); });
   if (count < 0) throw IoError(errno, "cannot read the lock file '" + state_.lock_path() + "'");
   const std::string_view content(text, static_cast<size_t>(count));
   std::string_view line = content.substr(0, content.find('\n'));
-  const bool is_closed =
-      line.size() > kClosed.size() && line.substr(line.size() - kClosed.size()) == kClosed;
-  if (is_closed) line.remove_suffix(kClosed.size());
+  const OpenedPipes pipes = TakeEnding(&line);
   const size_t blank = line.find(' ');
   if (blank == std::string_view::npos) return none;
   const std::optional<uint64_t> of = ParseEpoch(line.substr(0, blank));
   const std::optional<uint64_t> last = ParseEpoch(line.substr(blank + 1));
   // The state may have gone on since, not back.
   if (!of || !last || due < *of || *last < due || *last - due >= kMaxOpened) return none;
-  return {*last + 1, is_closed};
+  return {*last + 1, pipes};
+}
+
+// The old word stays if it fails.
+void EpochRecovery::TryWrite(const ForkGuardedFd& lock, uint64_t due,
+                             const Word& word) const noexcept {
+  try {
+    Write(lock, due, word);
+  } catch (const std::exception&) {
+    return;
+  }
 }
 
 // No fsync: with the machine the FIFOs go, too.
@@ -158,7 +196,7 @@ void EpochRecovery::Write(const ForkGuardedFd& lock, uint64_t due, const Word& w
   // Where none was opened there is nothing to tell.
   std::string text =
       word.end > due ? std::to_string(due) + " " + std::to_string(word.end - 1) : std::string();
-  if (word.end > due && word.is_closed) text += kClosed;
+  if (word.end > due) text += EndingOf(word.pipes);
   text += '\n';
   ssize_t count = RetryOnSignal([&] { return ::pwrite(lock.get(), text.data(), text.size(), 0); });
   if (count >= 0 && static_cast<size_t>(count) < text.size()) {

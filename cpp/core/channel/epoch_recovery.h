@@ -8,6 +8,7 @@
 // Word of it is in the channel's lock file, as one line:
 //   <epoch due> <last epoch opened>          readers have opened the FIFOs of these; one of them
 //                                            may have been killed
+//   <epoch due> <last epoch opened> marked   the same, and they have marked all pipes
 //   <epoch due> <last epoch opened> closed   all of them have closed their FIFOs again, and there
 //                                            was no writer
 #ifndef PIPEMODE_CORE_CHANNEL_EPOCH_RECOVERY_H_
@@ -47,14 +48,15 @@ class EpochRecovery {
  private:
   // What readers have left word of.
   struct Word {
-    uint64_t end;    // the epoch after the last one that they have opened
-    bool is_closed;  // whether no pipe can be left of them
+    uint64_t end;  // the epoch after the last one that they have opened
+    OpenedPipes pipes;
   };
 
   PipeState::Attempt Open(const ForkGuardedFd& lock, uint64_t due, uint64_t epoch,
                           const Word& before) const;
   Word Read(const ForkGuardedFd& lock, uint64_t due) const;
   void Write(const ForkGuardedFd& lock, uint64_t due, const Word& word) const;
+  void TryWrite(const ForkGuardedFd& lock, uint64_t due, const Word& word) const noexcept;
   ForkGuardedFd LockSoon() const;
   // Returns the word to leave when `claims` are closed; none if there may be pipes of others.
   std::optional<Word> WordAfter(const ForkGuardedFd& lock, uint64_t* due,

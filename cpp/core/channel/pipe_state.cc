@@ -210,6 +210,8 @@ PipeState::Attempt PipeState::TryClaimLocked(uint64_t due, uint64_t epoch) const
   claim.fd = FifoSource::Open(claim.path);
   if (!claim.fd) return attempt;
   claim.fill = FifoSource::Available(claim.fd.get());
+  claim.was_new = FifoSource::IsNew(claim.fd.get());
+  claim.is_marked = FifoSource::Mark(claim.fd.get());
   if (TryFlock(claim.fd.get(), LOCK_EX)) {
     attempt.claim = std::move(claim);
   } else if (IsBeingRead(claim.fd.get())) {

@@ -26,17 +26,27 @@
 
 namespace pipemode {
 
+// What may be left of readers in the FIFOs that they opened.
+enum class OpenedPipes {
+  kAny,     // pipes
+  kMarked,  // pipes that they have marked; see FifoSource::Mark
+  kNone,    // nothing: they have said that they closed them
+};
+
 // One epoch, held until destruction.
 struct EpochClaim {
   uint64_t epoch = 0;
   std::string path;
   ForkGuardedFd fd;  // the open FIFO; carries the locks
   uint64_t due = 0;  // the epoch that the state names: this one, or one before it
-  size_t fill = 0;   // how many bytes were in the pipe right after it was opened
+  // Of the pipe right after it was opened:
+  size_t fill = 0;         // how many bytes it held
+  bool was_new = false;    // whether it bore no mark
+  bool is_marked = false;  // whether it bears one now
 
   // What EpochRecovery knows besides.
   uint64_t opened_end = 0;  // from `due` up to here, readers opened FIFOs and left the state alone
-  bool is_closed = true;    // whether all of these have said that they closed them
+  OpenedPipes opened = OpenedPipes::kNone;
   std::optional<size_t> left;  // how many bytes may be of a writer to one that was killed
 };
 

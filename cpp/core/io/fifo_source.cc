@@ -32,9 +32,16 @@ constexpr size_t kBusyBytes = size_t{32} << 10;
 // error.
 void EnlargePipe(int fd) {
   const int current = ::fcntl(fd, F_GETPIPE_SZ);
+  if (current < 0) return;  // a file that is read in place of a FIFO
   for (int size = kPipeBytes; size > current; size /= 2) {
     if (::fcntl(fd, F_SETPIPE_SZ, size) >= 0) return;
   }
+}
+
+// What Linux gives to a new pipe; less to a user who has many.
+int NewPipeBytes() {
+  constexpr int kPages = 16;
+  return kPages * static_cast<int>(::sysconf(_SC_PAGESIZE));
 }
 
 // Whether `fd` has data, or has had a writer that is gone; of a regular file, always.
@@ -100,6 +107,16 @@ bool FifoSource::HasWriter(int fd) {
 bool FifoSource::HasNoWriter(int fd) {
   // In this order: one that has sent all and gone in between shows in the second look.
   return IsOpenForWriting(fd) == Answer::kNo && !IsReadable(fd);
+}
+
+bool FifoSource::Mark(int fd) {
+  EnlargePipe(fd);
+  return ::fcntl(fd, F_GETPIPE_SZ) > NewPipeBytes();
+}
+
+bool FifoSource::IsNew(int fd) {
+  const int size = ::fcntl(fd, F_GETPIPE_SZ);
+  return size > 0 && size <= NewPipeBytes();
 }
 
 size_t FifoSource::Available(int fd) {

@@ -46,6 +46,14 @@ class FifoSource final : public ByteSource {
   static bool HasNoWriter(int fd);
   bool HasWriter() { return writer_seen_ = writer_seen_ || HasWriter(fd_.get()); }
 
+  // Makes the pipe of the FIFO larger than any new one, as a mark that it has had a reader: the
+  // kernel drops a pipe, with its size, when its last end is closed. Returns whether it is; the
+  // limits of the user or of the system may forbid it.
+  static bool Mark(int fd);
+  // Whether it is as small as a new one, so that it bears no mark. False where the system does not
+  // tell.
+  static bool IsNew(int fd);
+
   // How many bytes lie ready in the FIFO, or in the file, that `fd` has open. Throws IoError.
   static size_t Available(int fd);
 

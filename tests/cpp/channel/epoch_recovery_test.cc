@@ -85,7 +85,7 @@ TEST_F(EpochRecoveryTest, EachReaderLooksOneEpochFurther) {
     std::vector<EpochClaim> later;
     for (int look = 0; look < 3; ++look) Recovery().TryClaimLater(*first.claim, &later);
     EXPECT_EQ(later.size(), reader);
-    EXPECT_EQ(ReadFile(lock_path_), "0 " + std::to_string(reader) + "\n");
+    EXPECT_EQ(ReadFile(lock_path_), "0 " + std::to_string(reader) + " marked\n");
   }
   // What was opened and is due now was opened before, too.
   SetState("1");
@@ -97,12 +97,13 @@ TEST_F(EpochRecoveryTest, WhatIsKnownOfOtherEpochsDoesNotCount) {
   SetState("3");
   for (const std::string content :
        {"", "\n", "3", "4 5\n", "1 2\n", "3 2\n", "3 1003\n", "3 99999999999999999999\n", "3 -1\n",
-        "x y\n", "3 3x\n", "3 3 closed \n", " closed\n", "3 closed\n"}) {
+        "x y\n", "3 3x\n", "3 3 closed \n", " closed\n", "3 closed\n", "3 marked\n", " marked\n",
+        "3 3 marked closed\n"}) {
     WriteFile(lock_path_, content);
     const PipeState::Attempt attempt = Recovery().TryClaim();
     ASSERT_TRUE(attempt.claim) << content;
     EXPECT_EQ(attempt.claim->opened_end, 3U) << content;
-    EXPECT_EQ(ReadFile(lock_path_).substr(0, 4), "3 3\n") << content;
+    EXPECT_EQ(ReadFile(lock_path_).substr(0, 11), "3 3 marked\n") << content;
   }
 }
 
@@ -117,10 +118,42 @@ TEST_F(EpochRecoveryTest, WhatWasThereAtOnceMayBeForAReaderThatWasKilled) {
   EXPECT_EQ(Recovery().TryClaim().claim->left, 5U);
 }
 
+TEST_F(EpochRecoveryTest, WordOfAPipeWithoutAMarkStays) {
+  MakeFifo(FifoPath(0));
+  Recovery().TryClaim();
+  WriteFile(lock_path_, "0 0\n");  // one was killed before it could
+  for (int reader = 0; reader < 2; ++reader) {
+    EXPECT_EQ(Recovery().TryClaim().claim->left, 0U);
+    EXPECT_EQ(ReadFile(lock_path_).substr(0, 4), "0 0\n");
+  }
+}
+
+TEST_F(EpochRecoveryTest, AlsoIfTheWriterHasMadeThePipeLarger) {
+  MakeFifo(FifoPath(0));
+  Recovery().TryClaim();
+  const UniqueFd other(::open(FifoPath(0).c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC));
+  UniqueFd writer(::open(FifoPath(0).c_str(), O_WRONLY | O_NONBLOCK | O_CLOEXEC));
+  ASSERT_GT(::fcntl(writer.get(), F_SETPIPE_SZ, 1 << 20), 0);
+  ASSERT_EQ(::write(writer.get(), "epoch", 5), 5);
+  writer.Reset();
+  EXPECT_EQ(Recovery().TryClaim().claim->left, 5U);
+}
+
+TEST_F(EpochRecoveryTest, AReaderThatFindsAnotherDoesNotChangeTheWord) {
+  MakeFifo(FifoPath(0));
+  const PipeState::Attempt first = Recovery().TryClaim();
+  ASSERT_TRUE(first.claim);
+  EXPECT_TRUE(Recovery().TryClaim().busy);
+  EXPECT_EQ(ReadFile(lock_path_), "0 0 marked\n");
+}
+
 TEST_F(EpochRecoveryTest, AReaderThatGivesUpLeavesNothing) {
   for (const uint64_t epoch : {0, 1}) MakeFifo(FifoPath(epoch));
   for (const bool after_a_kill : {false, true}) {
-    if (after_a_kill) Recovery().TryClaim();
+    if (after_a_kill) {
+      Recovery().TryClaim();
+      WriteFile(lock_path_, "0 0\n");
+    }
     std::vector<EpochClaim> claims = ClaimAll();
     EXPECT_EQ(claims.front().left.has_value(), after_a_kill);
     EXPECT_TRUE(GiveUp(std::move(claims)));
@@ -169,7 +202,7 @@ TEST_F(EpochRecoveryTest, OrTheFifoIsAnotherOne) {
   std::filesystem::remove(FifoPath(0));
   MakeFifo(FifoPath(0));
   EXPECT_TRUE(GiveUp(std::move(claims)));
-  EXPECT_EQ(ReadFile(lock_path_), "0 0\n");
+  EXPECT_EQ(ReadFile(lock_path_), "0 0 marked\n");
 }
 
 TEST_F(EpochRecoveryTest, OrTheStateIsLocked) {
@@ -178,7 +211,7 @@ TEST_F(EpochRecoveryTest, OrTheStateIsLocked) {
   const ForkGuardedFd lock = state_.TryLock();
   ASSERT_TRUE(lock);
   EXPECT_TRUE(GiveUp(std::move(claims)));
-  EXPECT_EQ(ReadFile(lock_path_), "0 0\n");
+  EXPECT_EQ(ReadFile(lock_path_), "0 0 marked\n");
 }
 
 TEST_F(EpochRecoveryTest, AWriterMayEnlargeItsPipe) {

@@ -505,6 +505,13 @@ class ChannelRecoveryTest : public ::testing::Test {
     ASSERT_TRUE(recovery_.TryGiveUp(&claims));
   }
 
+  EpochClaim ClaimUnmarked() const {
+    const ScopedSyscallFault fault({"fcntl", EPERM, true}, 1);
+    PipeState::Attempt attempt = recovery_.TryClaim();
+    EXPECT_TRUE(fault.struck());
+    return std::move(*attempt.claim);
+  }
+
   // Claims an epoch whose writer waits for a reader, and writes before that has made another call.
   std::optional<size_t> LeftInPipe() const {
     const ScopedSyscallHook writer(
@@ -527,8 +534,14 @@ TEST_F(ChannelRecoveryTest, WhatComesWithTheReaderIsNotLeft) {
   EXPECT_EQ(LeftInPipe(), std::nullopt);
 }
 
-TEST_F(ChannelRecoveryTest, AfterAKillItMayBe) {
+TEST_F(ChannelRecoveryTest, AlsoAfterAKill) {
   ASSERT_TRUE(recovery_.TryClaim().claim);
+  EXPECT_EQ(LeftInPipe(), 0U);
+}
+
+// Where the pipe of the one that was killed may bear no mark, it cannot be told from a new one.
+TEST_F(ChannelRecoveryTest, UnlessThePipeCouldNotBeMarked) {
+  ClaimUnmarked();
   EXPECT_EQ(LeftInPipe(), 5U);
 }
 
@@ -538,7 +551,7 @@ TEST_F(ChannelRecoveryTest, OrAfterAFaultOfTheReader) {
        {SyscallFault{"pipe2", EMFILE}, SyscallFault{"tee", EINVAL}, SyscallFault{"open", EMFILE},
         SyscallFault{"pwrite", ENOSPC}, SyscallFault{"pread", EIO}}) {
     std::vector<EpochClaim> claims(1);
-    claims.front() = std::move(*recovery_.TryClaim().claim);
+    claims.front() = ClaimUnmarked();
     {
       const ScopedSyscallFault fault(failure, 1);
       EXPECT_TRUE(recovery_.TryGiveUp(&claims)) << failure.call;

@@ -61,9 +61,9 @@ void PrintTo(const SyscallFault& fault, std::ostream* out) {
        << (fault.lasting ? ", from then on" : "");
 }
 
-ScopedSyscallFault::ScopedSyscallFault(const SyscallFault& fault, uint64_t at) {
+ScopedSyscallFault::ScopedSyscallFault(SyscallFault fault, uint64_t at) : fault_(std::move(fault)) {
   if (plan.fault != nullptr || plan.hook != nullptr) throw std::logic_error("one at a time");
-  plan = Plan{&fault, nullptr, at};
+  plan = Plan{&fault_, nullptr, at};
 }
 
 ScopedSyscallFault::~ScopedSyscallFault() { plan.fault = nullptr; }

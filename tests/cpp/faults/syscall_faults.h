@@ -26,13 +26,16 @@ void PrintTo(const SyscallFault& fault, std::ostream* out);
 // Lets the `at`-th (from 1) call of the thread that made this object fail. One at a time.
 class ScopedSyscallFault {
  public:
-  ScopedSyscallFault(const SyscallFault& fault, uint64_t at);
+  ScopedSyscallFault(SyscallFault fault, uint64_t at);
   ScopedSyscallFault(const ScopedSyscallFault&) = delete;
   ScopedSyscallFault& operator=(const ScopedSyscallFault&) = delete;
   ~ScopedSyscallFault();
 
   // Whether there was such a call.
   bool struck() const;
+
+ private:
+  const SyscallFault fault_;
 };
 
 // Runs `hook` before the `at`-th wrapped call of this thread, whichever it is, and before each
