@@ -42,7 +42,7 @@ REVISION_FILE = "SOURCE_REVISION"
 # What `build-op` compiles.
 OP_SOURCES = ("CMakeLists.txt", "cmake", "cpp/core", "cpp/tf")
 
-op_manifest = runpy.run_path(str(SOURCE_DIR / "python" / PACKAGE / "_op_manifest.py"))
+op_manifest = runpy.run_path(str(SOURCE_DIR / "python" / PACKAGE / "_op" / "op_manifest.py"))
 
 
 class TensorFlow(NamedTuple):

@@ -293,7 +293,7 @@ def check(wheel: Path, toolchain: Toolchain, minors: set[str]) -> None:
 
 def check_ops(package: Path, minors: set[str]) -> None:
     """Makes sure that the op libraries are those asked for, and their sources are there."""
-    functions = runpy.run_path(str(ROOT / "python" / PACKAGE / "_op_manifest.py"))
+    functions = runpy.run_path(str(ROOT / "python" / PACKAGE / "_op" / "op_manifest.py"))
     sources = functions["sha256_of_sources"](package / "_src")
     found = set()
     for library in (package / "_oplib").glob("*.so"):

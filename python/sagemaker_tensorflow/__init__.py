@@ -24,10 +24,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sagemaker_tensorflow._keras.checkpoint import PipeModeCheckpoint
+    from sagemaker_tensorflow._keras.metrics import PipeModeMetrics
     from sagemaker_tensorflow.channels import channel_dataset
     from sagemaker_tensorflow.exceptions import OpLibraryError, PipeModeDatasetException
-    from sagemaker_tensorflow.keras_checkpoint import PipeModeCheckpoint
-    from sagemaker_tensorflow.keras_metrics import PipeModeMetrics
     from sagemaker_tensorflow.parsing import parse_example
     from sagemaker_tensorflow.pipemode import PipeModeDataset, load_op
     from sagemaker_tensorflow.records import (
@@ -51,10 +51,10 @@ _MODULE_OF = {
     "ChannelWriter": "records",
     "OpLibraryError": "exceptions",
     "PipeError": "records",
-    "PipeModeCheckpoint": "keras_checkpoint",
+    "PipeModeCheckpoint": "_keras.checkpoint",
     "PipeModeDataset": "pipemode",
     "PipeModeDatasetException": "exceptions",
-    "PipeModeMetrics": "keras_metrics",
+    "PipeModeMetrics": "_keras.metrics",
     "RecordReader": "records",
     "RecordWriter": "records",
     "channel_dataset": "channels",

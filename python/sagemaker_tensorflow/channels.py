@@ -8,8 +8,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from sagemaker_tensorflow import _arguments, _config, _paths
-from sagemaker_tensorflow._channel_files import ChannelFiles, FilesArgument, list_files
+from sagemaker_tensorflow._base import arguments
+from sagemaker_tensorflow._job import input_config, job_paths
+from sagemaker_tensorflow._job.channel_files import ChannelFiles, FilesArgument, list_files
 from sagemaker_tensorflow.exceptions import PipeModeDatasetException
 from sagemaker_tensorflow.pipemode import PipeModeDataset
 
@@ -83,7 +84,7 @@ def channel_dataset(
         TypeError: If an option is unknown, or the type of an argument is not valid.
         ValueError: If ``shard_files`` or ``num_parallel_reads`` is out of range.
     """
-    _arguments.check(
+    arguments.check(
         record_format=record_format,
         compression_type=compression_type,
         num_parallel_reads=num_parallel_reads,
@@ -92,9 +93,9 @@ def channel_dataset(
         compression_type = "AUTO"
     _check_shard_files(shard_files)
     _check_parallel_reads(num_parallel_reads)
-    config = _config.load_input_data_config(_paths.config_dir(config_dir))
-    mode = _config.input_mode(config, channel)
-    if shard_files is not None and _config.is_sharded(config, channel):
+    config = input_config.load_input_data_config(job_paths.config_dir(config_dir))
+    mode = input_config.input_mode(config, channel)
+    if shard_files is not None and input_config.is_sharded(config, channel):
         raise PipeModeDatasetException(
             f"channel '{channel}' has S3DistributionType ShardedByS3Key: each host gets its own "
             "objects, and shard_files would drop some of them; leave it out"
@@ -107,7 +108,7 @@ def channel_dataset(
                 "leave files out, and let the channel's S3 prefix or manifest choose"
             )
     else:
-        folder = Path(_paths.pipe_dir(pipe_dir)).absolute() / channel
+        folder = Path(job_paths.pipe_dir(pipe_dir)).absolute() / channel
         if num_parallel_reads is None:
             num_parallel_reads = _FAST_FILE_READS if mode == "fastfile" else 0
         source = _find(

@@ -23,7 +23,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from sagemaker_tensorflow import _build_info
+from sagemaker_tensorflow._op import build_info
 
 if TYPE_CHECKING:
     import ctypes
@@ -142,7 +142,7 @@ def _switch(on: bool) -> None:
 
 
 def _on_by_default() -> bool:
-    info = _build_info.load()
+    info = build_info.load()
     return info is None or info.mkldnn
 
 

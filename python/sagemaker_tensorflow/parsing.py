@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from sagemaker_tensorflow import _op_library
+from sagemaker_tensorflow._op import op_library
 from sagemaker_tensorflow.exceptions import OpLibraryError
 
 try:
@@ -94,7 +94,7 @@ def _is_ours(feature: Any) -> bool:
 
 
 def _parse(serialized: tf.Tensor, features: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-    values = _op_library.load().pipe_mode_parse_example(
+    values = op_library.load().pipe_mode_parse_example(
         serialized=serialized,
         defaults=[_default(key, feature) for key, feature in features.items()],
         names=list(features),

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from sagemaker_tensorflow import _arguments, _config, _op_library, _paths, _worker_lock
-from sagemaker_tensorflow._channel_files import ChannelFiles
-from sagemaker_tensorflow._tf import tf
+from sagemaker_tensorflow._base import arguments
+from sagemaker_tensorflow._base.tensorflow_module import tf
+from sagemaker_tensorflow._job import input_config, job_paths, worker_lock
+from sagemaker_tensorflow._job.channel_files import ChannelFiles
+from sagemaker_tensorflow._op import op_library
 from sagemaker_tensorflow.exceptions import ChannelTypeError, PipeModeDatasetException
 from sagemaker_tensorflow.stats import ChannelStats, channel_stats
 
@@ -47,7 +49,7 @@ def load_op() -> None:
     Raises:
         OpLibraryError: If this installation does not fit the TensorFlow found.
     """
-    _op_library.load()
+    op_library.load()
 
 
 class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
@@ -160,7 +162,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         strip_carriage_return: bool = False,
         attributes: Sequence[str] | bool | None = None,
     ) -> None:
-        _arguments.check(
+        arguments.check(
             _invalid,
             record_format=record_format,
             benchmark=benchmark,
@@ -179,12 +181,14 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         files = channel if isinstance(channel, ChannelFiles) else None
         self.channel = files.channel if files else _as_str(channel)
         self.record_format = record_format
-        self.state_dir = _paths.state_dir(state_dir)
-        self.pipe_dir = _paths.pipe_dir(pipe_dir)
+        self.state_dir = job_paths.state_dir(state_dir)
+        self.pipe_dir = job_paths.pipe_dir(pipe_dir)
         self.benchmark = benchmark
         self.benchmark_records_interval = benchmark_records_interval
         self.max_corrupted_records_to_skip = max_corrupted_records_to_skip
-        self.input_data_config = _config.load_input_data_config(_paths.config_dir(config_dir))
+        self.input_data_config = input_config.load_input_data_config(
+            job_paths.config_dir(config_dir)
+        )
         if files is not None:
             of_source = _of_files(files)
         else:
@@ -360,7 +364,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
 
     def _make_variant(self) -> tf.Tensor:
         specs = tf.nest.flatten(self.element_spec)
-        variant = _op_library.load().pipe_mode_dataset(
+        variant = op_library.load().pipe_mode_dataset(
             **self._arguments,
             output_types=[spec.dtype for spec in specs],
             output_shapes=[spec.shape for spec in specs],
@@ -402,28 +406,32 @@ def _of_files(files: ChannelFiles) -> dict[str, Any]:
     }
 
 
-def _of_pipes(config: _config.InputDataConfig, channel: Any) -> dict[str, Any]:
+def _of_pipes(config: input_config.InputDataConfig, channel: Any) -> dict[str, Any]:
     """Returns the op's arguments that are about FIFOs, having made sure that they can be read."""
     pipe_channels = []
     if isinstance(channel, str):
-        _config.check_pipe_channel(config, channel)
+        input_config.check_pipe_channel(config, channel)
     else:
         # Its value is known only when the graph runs: the op checks it.
-        pipe_channels = _config.pipe_channels(config)
+        pipe_channels = input_config.pipe_channels(config)
     return {
         "files": tf.constant([], tf.string),
         "file_sizes": tf.constant([], tf.int64),
         "pipe_channels": pipe_channels,
-        "reshuffled_channels": [name for name in config if _config.is_reshuffled(config, name)],
+        "reshuffled_channels": [
+            name for name in config if input_config.is_reshuffled(config, name)
+        ],
     }
 
 
-def _shard_options(config: _config.InputDataConfig, channel: Any) -> tuple[tf.data.Options, ...]:
+def _shard_options(
+    config: input_config.InputDataConfig, channel: Any
+) -> tuple[tf.data.Options, ...]:
     """Returns how ``tf.distribute`` is to divide a channel among workers, where that is known.
 
     What the service has divided must not be divided again; what each host gets in full must be.
     """
-    sharded = _config.is_sharded(config, channel) if isinstance(channel, str) else None
+    sharded = input_config.is_sharded(config, channel) if isinstance(channel, str) else None
     if sharded is None:
         return ()
     policy = tf.data.experimental.AutoShardPolicy
@@ -433,12 +441,12 @@ def _shard_options(config: _config.InputDataConfig, channel: Any) -> tuple[tf.da
 
 
 def _attributes(
-    attributes: Any, config: _config.InputDataConfig, channel: Any
+    attributes: Any, config: input_config.InputDataConfig, channel: Any
 ) -> tuple[str, ...] | None:
     """Returns the names that ``attributes`` asks for; ``None`` if it asks for none."""
     if attributes is None or attributes is False:
         return None
-    sent = _config.attribute_names(config, channel)
+    sent = input_config.attribute_names(config, channel)
     if attributes is True:
         if sent is None:
             raise PipeModeDatasetException(
@@ -529,7 +537,7 @@ def _as_seconds(timeout: float | None) -> float:
 def _take_state(state_dir: str, channel: Any) -> None:
     _make_state_dir(state_dir)
     if isinstance(channel, str):
-        _worker_lock.hold(state_dir, channel)
+        worker_lock.hold(state_dir, channel)
 
 
 def _make_state_dir(state_dir: str) -> None:

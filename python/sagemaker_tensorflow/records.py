@@ -34,7 +34,11 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from sagemaker_tensorflow import _arguments, _native, _paths
+from sagemaker_tensorflow import _native
+from sagemaker_tensorflow._base import arguments
+from sagemaker_tensorflow._base.output_file import OutputFile
+from sagemaker_tensorflow._formats.stream_encoder import DEFAULT_MAX_PART_BYTES, StreamEncoder
+from sagemaker_tensorflow._job import job_paths
 from sagemaker_tensorflow._native import (
     CancelledError,
     CorruptRecordError,
@@ -49,8 +53,6 @@ from sagemaker_tensorflow._native import (
     ResourceExhaustedError,
     UnavailableError,
 )
-from sagemaker_tensorflow._output_file import OutputFile
-from sagemaker_tensorflow._stream_encoder import DEFAULT_MAX_PART_BYTES, StreamEncoder
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -107,7 +109,7 @@ class _CheckedCalls(_Reader):
             PipeError: As ``next``. An error that comes after records of the batch is raised by the
                 next call, so that none of them is lost.
         """
-        _arguments.check(InvalidArgumentError, max_records=max_records, max_bytes=max_bytes)
+        arguments.check(InvalidArgumentError, max_records=max_records, max_bytes=max_bytes)
         return super().read_batch(max_records, max_bytes)
 
     def skip(self, count: int) -> int:
@@ -116,7 +118,7 @@ class _CheckedCalls(_Reader):
         Returns:
             How many were dropped; fewer than ``count`` only at the end of the stream.
         """
-        _arguments.check(InvalidArgumentError, count=count)
+        arguments.check(InvalidArgumentError, count=count)
         return super().skip(count)
 
 
@@ -163,7 +165,7 @@ class RecordReader(_CheckedCalls, _native.RecordReader):
         read_timeout: float | None = 1800.0,
         name: str | None = None,
     ) -> None:
-        _arguments.check(
+        arguments.check(
             InvalidArgumentError,
             path=path,
             record_format=record_format,
@@ -232,7 +234,7 @@ class ChannelReader(_CheckedCalls, _native.ChannelReader):
         max_record_bytes: int = 1 << 30,
         max_corrupted_records_to_skip: int = 0,
     ) -> None:
-        _arguments.check(
+        arguments.check(
             InvalidArgumentError,
             channel=channel,
             record_format=record_format,
@@ -243,12 +245,12 @@ class ChannelReader(_CheckedCalls, _native.ChannelReader):
             max_record_bytes=max_record_bytes,
             max_corrupted_records_to_skip=max_corrupted_records_to_skip,
         )
-        folder = _paths.pipe_dir(pipe_dir)
+        folder = job_paths.pipe_dir(pipe_dir)
         super().__init__(
             channel,
             record_format,
             pipe_dir=folder,
-            state_dir=_paths.state_dir(state_dir),
+            state_dir=job_paths.state_dir(state_dir),
             open_timeout=open_timeout,
             read_timeout=read_timeout,
             compression_type=compression_type,
@@ -297,7 +299,7 @@ class ChannelWriter(_native.ChannelWriter):
         fault: Literal["stop", "stall", "die"] | None = None,
         fault_at_byte: int = 0,
     ) -> None:
-        _arguments.check(
+        arguments.check(
             InvalidArgumentError,
             pipe_dir=pipe_dir,
             channel=channel,
@@ -339,7 +341,7 @@ def encode(
             the record: a newline in a text line, 2^29 bytes and more in dmlc RecordIO.
         TypeError: If the type of an argument is not valid.
     """
-    _arguments.check(
+    arguments.check(
         InvalidArgumentError,
         record_format=record_format,
         recordio_parts=recordio_parts,
@@ -387,7 +389,7 @@ class RecordWriter:
         recordio_parts: str = "joined",
         recordio_max_part_bytes: int = DEFAULT_MAX_PART_BYTES,
     ) -> None:
-        _arguments.check(path=path)
+        arguments.check(path=path)
         self._encoder = StreamEncoder(
             record_format,
             compression_type=compression_type,

@@ -7,7 +7,9 @@ import dataclasses
 import os
 from typing import Any
 
-from sagemaker_tensorflow import _arguments, _op_library, _paths
+from sagemaker_tensorflow._base import arguments
+from sagemaker_tensorflow._job import job_paths
+from sagemaker_tensorflow._op import op_library
 from sagemaker_tensorflow.exceptions import PipeModeDatasetException
 
 __all__ = ["ChannelStats", "channel_stats"]
@@ -79,8 +81,8 @@ def channel_stats(channel: str, pipe_dir: str | os.PathLike[str] | None = None) 
         TypeError: If the type of an argument is not valid.
         OpLibraryError: If TensorFlow cannot be imported, or this installation does not fit it.
     """
-    _arguments.check(channel=channel)
-    folder = _paths.pipe_dir(pipe_dir)
+    arguments.check(channel=channel)
+    folder = job_paths.pipe_dir(pipe_dir)
     if pipe_dir is None:
         found = _run("pipe_mode_stats_folders", channel=channel, default_dir=folder)
         folders = [os.fsdecode(name) for name in found]
@@ -96,9 +98,9 @@ def channel_stats(channel: str, pipe_dir: str | os.PathLike[str] | None = None) 
 
 def _run(name: str, **attributes: str) -> Any:
     """Returns what an op without inputs gives now, as NumPy's arrays and scalars."""
-    from sagemaker_tensorflow._tf import tf
+    from sagemaker_tensorflow._base.tensorflow_module import tf
 
-    op = getattr(_op_library.load(), name)
+    op = getattr(op_library.load(), name)
     # Whatever graph or distribution strategy the caller is in.
     with tf.init_scope(), tf.device("CPU:0"):
         if tf.executing_eagerly():

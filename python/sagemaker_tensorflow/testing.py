@@ -33,15 +33,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from sagemaker_tensorflow import _arguments
+from sagemaker_tensorflow._base import arguments
+from sagemaker_tensorflow._feed.writer_process import WriterProcess
+from sagemaker_tensorflow._formats.stream_encoder import DEFAULT_MAX_PART_BYTES, StreamEncoder
 from sagemaker_tensorflow._native import (
     CancelledError,
     ChannelWriter,
     InvalidArgumentError,
     has_reader,
 )
-from sagemaker_tensorflow._stream_encoder import DEFAULT_MAX_PART_BYTES, StreamEncoder
-from sagemaker_tensorflow._writer_process import WriterProcess
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -167,7 +167,7 @@ def serve(
         Exception: At the end of the block, whatever a writer failed with: a record that the format
             cannot hold, an error of the given iterable or function.
     """
-    _arguments.check(
+    arguments.check(
         InvalidArgumentError,
         base_dir=base_dir,
         chunk_bytes=chunk_bytes,
@@ -180,7 +180,7 @@ def serve(
     if not isinstance(channels, Mapping):
         raise TypeError(f"channels must be a dict of epochs, not {type(channels).__name__}")
     for channel in channels:
-        _arguments.check(channel=channel)
+        arguments.check(channel=channel)
     if fault_epoch is not None and fault_epoch < 0:
         raise InvalidArgumentError(f"fault_epoch must be at least 0, not {fault_epoch}")
     if fault == "die" and not process:

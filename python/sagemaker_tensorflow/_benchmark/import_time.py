@@ -18,7 +18,7 @@ _PROGRAMS = (
     (
         ("tensorflow", "import tensorflow"),
         ("on-top", "from sagemaker_tensorflow import PipeModeDataset"),
-        ("library", "from sagemaker_tensorflow import _op_library; _op_library.load()"),
+        ("library", "from sagemaker_tensorflow._op import op_library; op_library.load()"),
     ),
 )
 LABELS = {

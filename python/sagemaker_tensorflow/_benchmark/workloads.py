@@ -9,7 +9,7 @@ import zlib
 from pathlib import Path
 from typing import Any, Literal
 
-from sagemaker_tensorflow._stream_encoder import StreamEncoder
+from sagemaker_tensorflow._formats.stream_encoder import StreamEncoder
 
 # Small, so that the slowest contender reads one within a second.
 _BLOCK_BYTES = 1 << 20

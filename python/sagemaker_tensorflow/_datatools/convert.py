@@ -8,16 +8,17 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from sagemaker_tensorflow._datatools import magic, output, progress, shuffle
+from sagemaker_tensorflow._datatools import output, read_progress, shuffle
 from sagemaker_tensorflow._datatools.batch import Batch
 from sagemaker_tensorflow._datatools.inputs.arrays import ArraySource
 from sagemaker_tensorflow._datatools.inputs.csv_table import CsvSource, WidenedError
 from sagemaker_tensorflow._datatools.inputs.images import ImageSource
 from sagemaker_tensorflow._datatools.inputs.records import RecordSource
 from sagemaker_tensorflow._datatools.inputs.source import InputError, Source
-from sagemaker_tensorflow._datatools.objects import DataObject, find
-from sagemaker_tensorflow._datatools.progress import OnRead
-from sagemaker_tensorflow._datatools.sniff import sniff
+from sagemaker_tensorflow._datatools.named_objects import DataObject, find
+from sagemaker_tensorflow._datatools.read_progress import OnRead
+from sagemaker_tensorflow._formats import magic
+from sagemaker_tensorflow._formats.sniff import sniff
 
 KINDS = ("records", "csv", "numpy", "images")
 _HEAD_BYTES = 16
@@ -198,4 +199,4 @@ def _write_shuffled(source: Source, seed: int, writer: output.Writer, on_read: O
     for batch in shuffle.shuffled(counted(), seed, writer.scratch):
         writer.write(batch)
         done = writer.written.records
-        on_read(progress.WRITING, (source.total_bytes or 0) * done // max(read, 1), done)
+        on_read(read_progress.WRITING, (source.total_bytes or 0) * done // max(read, 1), done)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from sagemaker_tensorflow._datatools.escape import escaped
 from sagemaker_tensorflow._datatools.example import Feature
-from sagemaker_tensorflow._datatools.magic import image_kind
+from sagemaker_tensorflow._formats.magic import image_kind
 
 _DTYPES = {"bytes": "tf.string", "float": "tf.float32", "int64": "tf.int64"}
 _DEFAULTS = {"bytes": '""', "float": "0.0", "int64": "0"}

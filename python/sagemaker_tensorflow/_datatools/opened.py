@@ -9,8 +9,8 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sagemaker_tensorflow._datatools.objects import DataObject
-from sagemaker_tensorflow._datatools.sniff import HEAD_BYTES, Encoding, sniff
+from sagemaker_tensorflow._datatools.named_objects import DataObject
+from sagemaker_tensorflow._formats.sniff import HEAD_BYTES, Encoding, sniff
 from sagemaker_tensorflow._native import RecordReader
 
 if TYPE_CHECKING:

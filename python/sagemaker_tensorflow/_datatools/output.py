@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 
 from sagemaker_tensorflow._datatools.batch import Batch
-from sagemaker_tensorflow._datatools.gzip_stream import GzipStream
+from sagemaker_tensorflow._formats.gzip_stream import GzipStream
 from sagemaker_tensorflow._native import encode_batch
 
 SUFFIXES = {"TFRecord": ".tfrecord", "RecordIO": ".recordio", "TextLine": ".txt"}

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from sagemaker_tensorflow._datatools import magic
 from sagemaker_tensorflow._datatools.escape import escaped
 from sagemaker_tensorflow._datatools.example import NotAnExampleError, parse_example
 from sagemaker_tensorflow._datatools.feature_spec import FeatureTable
-from sagemaker_tensorflow._datatools.objects import DataObject, SourceError
+from sagemaker_tensorflow._datatools.named_objects import DataObject, SourceError
 from sagemaker_tensorflow._datatools.opened import BATCH_BYTES, BATCH_RECORDS, Opened
 from sagemaker_tensorflow._datatools.sizes import Sizes
-from sagemaker_tensorflow._datatools.sniff import Encoding
+from sagemaker_tensorflow._formats import magic
+from sagemaker_tensorflow._formats.sniff import Encoding
 from sagemaker_tensorflow._native import CorruptRecordError, PipeError, RecordReader
 
 # Python takes its time over each Example, so not all are parsed: the first ones, and from then on a

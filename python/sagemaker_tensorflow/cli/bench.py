@@ -106,10 +106,10 @@ def _measure(
     from rich.console import Console
 
     from sagemaker_tensorflow._benchmark import (
-        environment,
-        progress,
+        machine,
         results,
         results_json,
+        run_progress,
         runner,
         tables,
     )
@@ -119,9 +119,9 @@ def _measure(
     errors = Console(stderr=True)
     for program in runner.missing_programs(selected):
         errors.print(f"Without {program}, which is not installed: try apt-get install isal")
-    measured = results.Results(environment.describe(), dataclasses.asdict(settings), [])
+    measured = results.Results(machine.describe(), dataclasses.asdict(settings), [])
     steps = functools.partial(runner.steps, settings=settings)
-    with progress.show(selected, steps, errors) as on_step:
+    with run_progress.show(selected, steps, errors) as on_step:
         for result in runner.run(selected, settings, on_step):
             measured.cases.append(result)
             console.print(tables.of_case(result).rich())

@@ -26,13 +26,13 @@ def build_op(
     import os
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from sagemaker_tensorflow import _op_build, _tensorflow_build
+    from sagemaker_tensorflow._op import op_build, tensorflow_build
     from sagemaker_tensorflow.exceptions import OpLibraryError
 
     try:
-        tensorflow = _tensorflow_build.current()
+        tensorflow = tensorflow_build.current()
         typer.echo(f"Building the op library for TensorFlow {tensorflow.version}", err=True)
-        path = _op_build.build(tensorflow, jobs)
+        path = op_build.build(tensorflow, jobs)
     except OpLibraryError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from None

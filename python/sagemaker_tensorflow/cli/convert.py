@@ -129,7 +129,7 @@ def convert(
     """
     from sagemaker_tensorflow._datatools import convert as converting
     from sagemaker_tensorflow._datatools.inputs.source import InputError
-    from sagemaker_tensorflow._datatools.objects import SourceError
+    from sagemaker_tensorflow._datatools.named_objects import SourceError
     from sagemaker_tensorflow._datatools.output import OutputError, OutputOptions, check
     from sagemaker_tensorflow._native import PipeError
 
@@ -169,14 +169,14 @@ def _run(source: Source, path: Path, options: OutputOptions, shuffle_seed: int |
     from rich.console import Console
 
     from sagemaker_tensorflow._datatools import convert as converting
-    from sagemaker_tensorflow._datatools import progress
+    from sagemaker_tensorflow._datatools import read_progress
 
     errors = Console(stderr=True)
     begun = time.monotonic()
     total = source.total_bytes
     if total is not None and shuffle_seed is not None:
         total *= 2  # all is read before anything is written
-    with progress.show(total, errors) as on_read:
+    with read_progress.show(total, errors) as on_read:
         written = converting.convert(
             source,
             path,
@@ -193,7 +193,7 @@ def _run(source: Source, path: Path, options: OutputOptions, shuffle_seed: int |
 
 
 def _summary(written: Written, path: Path, seconds: float) -> str:
-    from sagemaker_tensorflow._datatools.report import human_bytes
+    from sagemaker_tensorflow._datatools.findings_report import human_bytes
 
     count = len(written.files)
     files = "" if count == 1 else f" in {count:,} files"

@@ -20,9 +20,9 @@ def doctor(
 
     # What TensorFlow logs while it is imported says nothing that is not in the report.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from sagemaker_tensorflow import _doctor
+    from sagemaker_tensorflow.cli import diagnosis
 
-    report = _doctor.examine()
+    report = diagnosis.examine()
     if as_json:
         typer.echo(json.dumps(report, indent=2))
     else:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sagemaker_tensorflow._datatools.objects import DataObject
+    from sagemaker_tensorflow._datatools.named_objects import DataObject
 
 # What tables need; a console that is no terminal has 80 columns.
 _COLUMNS = 120
@@ -77,7 +77,7 @@ def inspect(
 
     from rich.console import Console
 
-    from sagemaker_tensorflow._datatools import progress, report, scan
+    from sagemaker_tensorflow._datatools import findings_report, read_progress, scan
 
     options = scan.Options(
         record_format=record_format.value if record_format else None,
@@ -90,27 +90,27 @@ def inspect(
             objects = _find(paths, consume, stack)
             sizes = [data.size for data in objects]
             total = None if None in sizes or max_records else sum(size or 0 for size in sizes)
-            on_read = stack.enter_context(progress.show(total, Console(stderr=True)))
+            on_read = stack.enter_context(read_progress.show(total, Console(stderr=True)))
             findings = scan.scan(objects, options, on_read)
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise typer.Exit(130) from None
     if as_json:
-        json.dump(report.to_json(findings), sys.stdout, indent=2)
+        json.dump(findings_report.to_json(findings), sys.stdout, indent=2)
         typer.echo()
     else:
         console = Console()
         if not console.is_terminal:
             console.width = _COLUMNS
-        report.print_findings(findings, console)
-        for line in report.problem_lines(findings):
+        findings_report.print_findings(findings, console)
+        for line in findings_report.problem_lines(findings):
             typer.echo(line, err=True)
     if findings.problems:
         raise typer.Exit(1)
 
 
 def _find(paths: list[str], consume: bool, stack: contextlib.ExitStack) -> list[DataObject]:
-    from sagemaker_tensorflow._datatools.objects import SourceError, find
+    from sagemaker_tensorflow._datatools.named_objects import SourceError, find
 
     try:
         objects = find(paths, stack)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from sagemaker_tensorflow._local.job import Job
-    from sagemaker_tensorflow._local.options import Options
-    from sagemaker_tensorflow._local.runner import Result
-    from sagemaker_tensorflow._local.settings import Settings
+    from sagemaker_tensorflow._local.request.command_line import Options
+    from sagemaker_tensorflow._local.request.job import Job
+    from sagemaker_tensorflow._local.request.settings import Settings
+    from sagemaker_tensorflow._local.run.runner import Result
 
 # What tables need; a console that is no terminal has 80 columns.
 _COLUMNS = 120
@@ -137,14 +137,14 @@ def run(
     """
     from rich.console import Console
 
-    from sagemaker_tensorflow._local import options
-    from sagemaker_tensorflow._local.settings import Settings
-    from sagemaker_tensorflow._local.stderr import LastingStream
+    from sagemaker_tensorflow._local.request import command_line
+    from sagemaker_tensorflow._local.request.settings import Settings
+    from sagemaker_tensorflow._local.show.lasting_stderr import LastingStream
 
     console = Console(file=cast("IO[str]", LastingStream(sys.stderr)))
     if not console.is_terminal:
         console.width = _COLUMNS
-    said = options.Options(
+    said = command_line.Options(
         script=script,
         channels=channel or (),
         hyperparameters=hyperparameter or (),
@@ -170,7 +170,7 @@ def run(
         result = _run(job, settings, report)
     _print_result(job, result, console)
     if report is not None:
-        from sagemaker_tensorflow._local import report as reports
+        from sagemaker_tensorflow._local.show import html_report as reports
 
         try:
             reports.write(report, job, result)
@@ -181,28 +181,29 @@ def run(
 
 
 def _job(said: Options, path: Path | None) -> Job:
-    from sagemaker_tensorflow._local import job as jobs
-    from sagemaker_tensorflow._local import options
-    from sagemaker_tensorflow._local import request as requests
+    from sagemaker_tensorflow._local.request import command_line
+    from sagemaker_tensorflow._local.request import job as jobs
+    from sagemaker_tensorflow._local.request import request as requests
 
     if path is None and said.script is None:
         raise _failure("name a SCRIPT, or --request FILE; see pipemode run --help", _USAGE_ERROR)
     try:
         given = None if path is None else requests.load(path)
         folder = Path.cwd() if path is None else path.absolute().parent
-        return jobs.from_request(options.apply(said, given), folder)
+        return jobs.from_request(command_line.apply(said, given), folder)
     except requests.RequestError as error:
         raise _failure("\n       ".join(error.problems), _USAGE_ERROR) from None
 
 
 @contextlib.contextmanager
 def _errors_said() -> Iterator[None]:
-    from sagemaker_tensorflow._local import cluster, layout, outputs
-    from sagemaker_tensorflow._local import report as reports
-    from sagemaker_tensorflow._local.channels import ChannelError
-    from sagemaker_tensorflow._local.interrupts import Interrupted
-    from sagemaker_tensorflow._local.script import ScriptError
-    from sagemaker_tensorflow._local.settings import JobError
+    from sagemaker_tensorflow._base.shutdown_signals import Interrupted
+    from sagemaker_tensorflow._feed.channel import ChannelError
+    from sagemaker_tensorflow._local.folders import host_folders, outputs
+    from sagemaker_tensorflow._local.request.settings import JobError
+    from sagemaker_tensorflow._local.script import cluster
+    from sagemaker_tensorflow._local.script.script_process import ScriptError
+    from sagemaker_tensorflow._local.show import html_report as reports
 
     try:
         yield
@@ -212,7 +213,7 @@ def _errors_said() -> Iterator[None]:
         ChannelError,
         ScriptError,
         cluster.ClusterError,
-        layout.LayoutError,
+        host_folders.LayoutError,
         outputs.OutputError,
         reports.ReportError,
         JobError,
@@ -221,8 +222,9 @@ def _errors_said() -> Iterator[None]:
 
 
 def _run(job: Job, settings: Settings, report: Path | None) -> Result:
-    from sagemaker_tensorflow._local import display, runner
-    from sagemaker_tensorflow._local import report as reports
+    from sagemaker_tensorflow._local.run import runner
+    from sagemaker_tensorflow._local.show import display
+    from sagemaker_tensorflow._local.show import html_report as reports
 
     if report is not None:
         reports.check(report)
@@ -235,8 +237,9 @@ def _run(job: Job, settings: Settings, report: Path | None) -> Result:
 def _print_plan(job: Job, settings: Settings, report: Path | None, console: Console) -> None:
     import json
 
-    from sagemaker_tensorflow._local import plan, runner
-    from sagemaker_tensorflow._local import report as reports
+    from sagemaker_tensorflow._local.run import runner
+    from sagemaker_tensorflow._local.show import html_report as reports
+    from sagemaker_tensorflow._local.show import plan
 
     if report is not None:
         reports.check(report)
@@ -247,17 +250,17 @@ def _print_plan(job: Job, settings: Settings, report: Path | None, console: Cons
 
 
 def _print_result(job: Job, result: Result, console: Console) -> None:
-    from sagemaker_tensorflow._local import progress_text
+    from sagemaker_tensorflow._local.show import wording
 
     rows = result.history.totals
     if rows:
-        console.print(progress_text.summary(rows))
+        console.print(wording.summary(rows))
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     if result.failure is None:
-        for text in progress_text.remarks(rows):
+        for text in wording.remarks(rows):
             say(text)
     if result.left_behind:
         say(f"killed what the script had left running; processes: {result.left_behind}")
@@ -265,7 +268,7 @@ def _print_result(job: Job, result: Result, console: Console) -> None:
         say(f"wrote {path}")
     if result.base_dir is not None:
         say(f"the job's folder is {result.base_dir}")
-    time = progress_text.duration(result.seconds)
+    time = wording.duration(result.seconds)
     if result.failure is None:
         say(f"{job.name}: completed in {time}")
     else:
@@ -273,7 +276,7 @@ def _print_result(job: Job, result: Result, console: Console) -> None:
 
 
 def _failure(message: str, status: int = 1) -> typer.Exit:
-    from sagemaker_tensorflow._local.stderr import LastingStream
+    from sagemaker_tensorflow._local.show.lasting_stderr import LastingStream
 
     print(f"error: {message}", file=LastingStream(sys.stderr), flush=True)
     return typer.Exit(status)

@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 from pipe_helpers import Background, wait_until
-from sagemaker_tensorflow._local.channels import Channel
-from sagemaker_tensorflow._local.feeder import ChannelFeeder
+from sagemaker_tensorflow._feed.channel import Channel
+from sagemaker_tensorflow._feed.channel_feeder import ChannelFeeder
 from sagemaker_tensorflow.records import RecordReader
 
 

@@ -8,7 +8,7 @@ import json
 import pytest
 from s3_server import BUCKET
 from sagemaker_tensorflow._datatools import scan
-from sagemaker_tensorflow._datatools.objects import find
+from sagemaker_tensorflow._datatools.named_objects import find
 from sagemaker_tensorflow.cli import app
 from sagemaker_tensorflow.records import RecordReader, encode
 from typer.testing import CliRunner

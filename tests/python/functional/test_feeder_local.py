@@ -15,8 +15,8 @@ from feeder_helpers import fed, open_descriptors, write_files
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pipe_helpers import Background, wait_until
-from sagemaker_tensorflow._local.channels import Channel, ChannelError
-from sagemaker_tensorflow._local.feeder import ChannelFeeder
+from sagemaker_tensorflow._feed.channel import Channel, ChannelError
+from sagemaker_tensorflow._feed.channel_feeder import ChannelFeeder
 
 # Around the size from which a file is handed on by splice, and more than a pipe holds.
 SIZES = [0, 1, 65_535, 65_536, 65_537, 3_000_001]

@@ -16,9 +16,9 @@ import pytest
 from feeder_helpers import fed
 from pipe_helpers import Background, wait_until
 from s3_server import ACCESS_KEY, BUCKET, SECRET_KEY, Proxy
-from sagemaker_tensorflow._local.channels import Channel, ChannelError
-from sagemaker_tensorflow._local.feeder import ChannelFeeder
-from sagemaker_tensorflow._local.sources import s3
+from sagemaker_tensorflow._feed.channel import Channel, ChannelError
+from sagemaker_tensorflow._feed.channel_feeder import ChannelFeeder
+from sagemaker_tensorflow._storage import s3
 
 pytestmark = pytest.mark.usefixtures("s3_environment")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from run_helpers import Command, write_script
-from sagemaker_tensorflow._local import progress_text
+from sagemaker_tensorflow._local.show import wording
 from sagemaker_tensorflow.records import RecordWriter
 
 ROOT = Path(__file__).parents[3]
@@ -48,7 +48,7 @@ def check_outcome(folder, data, ended):
     """That table and report tell of so many whole epochs on each host, and no failure."""
     assert ended.status == 0, ended.stderr
     assert "completed in" in ended.stderr
-    sent = progress_text.size(EPOCHS * sum(path.stat().st_size for path in data.iterdir()))
+    sent = wording.size(EPOCHS * sum(path.stat().st_size for path in data.iterdir()))
     page = (folder / "r.html").read_text()
     assert "Completed in" in page
     for host in ("algo-1", "algo-2"):

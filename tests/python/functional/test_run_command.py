@@ -18,11 +18,13 @@ from types import SimpleNamespace
 import pytest
 from pipe_helpers import stream
 from run_helpers import SIGINT_EXIT, SIGTERM_EXIT, Command, write_script
-from sagemaker_tensorflow._local import job as jobs
-from sagemaker_tensorflow._local import opt_ml, options, runner
-from sagemaker_tensorflow._local.feeders import Feeders
-from sagemaker_tensorflow._local.interrupts import Interrupted
-from sagemaker_tensorflow._local.settings import Settings
+from sagemaker_tensorflow._base.shutdown_signals import Interrupted
+from sagemaker_tensorflow._local.feed.job_feeders import Feeders
+from sagemaker_tensorflow._local.request import command_line
+from sagemaker_tensorflow._local.request import job as jobs
+from sagemaker_tensorflow._local.request.settings import Settings
+from sagemaker_tensorflow._local.run import runner
+from sagemaker_tensorflow._local.script import opt_ml
 from sagemaker_tensorflow.cli import app
 from sagemaker_tensorflow.records import RecordWriter
 from typer.testing import CliRunner
@@ -260,8 +262,8 @@ def test_ignored_signals_stay_ignored(run, number):
 def test_signal_between_the_script_and_its_model(run, folder, monkeypatch):
     """The moment after the scripts' end, in which nobody waits for signals any more."""
     job = jobs.from_request(
-        options.apply(
-            options.Options(
+        command_line.apply(
+            command_line.Options(
                 script=write_script(folder, "(model / 'm').write_text('m')"),
                 output_path=str(folder / "out"),
             ),
@@ -289,8 +291,8 @@ def test_signal_between_the_script_and_its_model(run, folder, monkeypatch):
 def test_host_that_fails_keeps_the_model(folder, monkeypatch):
     """The script that is ended for it takes nothing along."""
     script = write_script(folder, "(model / 'm').write_text('m'); time.sleep(1000)")
-    said = options.Options(script=script, output_path=str(folder / "out"))
-    job = jobs.from_request(options.apply(said, None), folder)
+    said = command_line.Options(script=script, output_path=str(folder / "out"))
+    job = jobs.from_request(command_line.apply(said, None), folder)
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
 
     def show(*_):

@@ -18,10 +18,10 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 from run_helpers import Command, write_script
-from sagemaker_tensorflow._local import display, progress_text, report
-from sagemaker_tensorflow._local.channels import Channel
-from sagemaker_tensorflow._local.history import History, Row
-from sagemaker_tensorflow._local.progress import ChannelProgress
+from sagemaker_tensorflow._feed.channel import Channel
+from sagemaker_tensorflow._feed.channel_history import History, Row
+from sagemaker_tensorflow._feed.channel_progress import ChannelProgress
+from sagemaker_tensorflow._local.show import display, html_report, wording
 from sagemaker_tensorflow.records import RecordWriter
 
 
@@ -266,7 +266,7 @@ def test_summary():
         row(name="files", mode="File", bytes_written=12),
         row(name="other", seconds_waiting_for_reader=3700.0),
     ]
-    cells = progress_text.summary_rows(rows)
+    cells = wording.summary_rows(rows)
     assert cells[0] == [
         "training",
         "3 (1 closed early)",
@@ -281,11 +281,11 @@ def test_summary():
     assert cells[2][5] == "1:01:40 h"
     console = Console(width=120)
     with console.capture() as captured:
-        console.print(progress_text.summary(rows))
+        console.print(wording.summary(rows))
     assert "3 (1 closed early)" in captured.get()
     console = Console(width=70)
     with console.capture() as captured:
-        console.print(progress_text.summary(rows))
+        console.print(wording.summary(rows))
     assert "…" not in captured.get()
     assert max(map(len, captured.get().splitlines())) <= 70
 
@@ -303,7 +303,7 @@ def test_summary():
     ],
 )
 def test_sizes(count, text):
-    assert progress_text.size(count) == text
+    assert wording.size(count) == text
 
 
 def test_remarks():
@@ -313,7 +313,7 @@ def test_remarks():
         row(name="short", epochs_finished=1, seconds_waiting_for_source=1.0),
         row(name="other"),
     ]
-    starved, never = progress_text.remarks(rows)
+    starved, never = wording.remarks(rows)
     assert "channel 'training': the script could have had its data sooner; 50% of" in starved
     assert never == "channel 'other' was never opened by the script"
 
@@ -357,12 +357,12 @@ def test_plots_are_valid_and_tell_the_rates():
                 ),
             ],
         )
-    curves = report._Curves(history, 1)
+    curves = html_report._Curves(history, 1)
     assert curves.rates == pytest.approx([5.0] * 99)
     assert curves.shares["sending"] == pytest.approx([50.0] * 99)
     assert curves.shares["source"] == pytest.approx([50.0] * 99)
     assert curves.epoch_begins == [50]
-    plots = [report._plots(history, index) for index in (0, 1)]
+    plots = [html_report._plots(history, index) for index in (0, 1)]
     names = []
     for plot in plots:
         tree = ElementTree.fromstring(plot[plot.index("<svg") :])
@@ -374,7 +374,7 @@ def test_plot_of_a_moment():
     history = History()
     history.add(0.0, [row()])
     history.add(0.0, [row(bytes_written=1)], last=True)
-    assert "<svg" in report._plots(history, 0)
+    assert "<svg" in html_report._plots(history, 0)
 
 
 def test_live_table(terminal):

@@ -15,9 +15,9 @@ from types import SimpleNamespace
 
 import pytest
 from pipe_helpers import wait_until
-from sagemaker_tensorflow._local.interrupts import StopSignals
-from sagemaker_tensorflow._local.job_folder import JobFolder
-from sagemaker_tensorflow._local.script import Script, ScriptEnd, ScriptError
+from sagemaker_tensorflow._base.shutdown_signals import StopSignals
+from sagemaker_tensorflow._local.folders.workspace import JobFolder
+from sagemaker_tensorflow._local.script.script_process import Script, ScriptEnd, ScriptError
 
 
 @pytest.fixture
@@ -213,9 +213,9 @@ HOST = """
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from sagemaker_tensorflow._local.interrupts import StopSignals
-from sagemaker_tensorflow._local.job_folder import JobFolder
-from sagemaker_tensorflow._local.script import Script
+from sagemaker_tensorflow._base.shutdown_signals import StopSignals
+from sagemaker_tensorflow._local.folders.workspace import JobFolder
+from sagemaker_tensorflow._local.script.script_process import Script
 job = SimpleNamespace(hosts=())
 code = "cd /; setsid sleep 1000 & while :; do mkdir -p $0/$$ && touch $0/$$/file; done"
 with JobFolder(None, job, StopSignals()) as folder:

@@ -16,7 +16,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import sagemaker_tensorflow
 import tensorflow as tf
-from sagemaker_tensorflow import PipeModeDataset, _op_library, records, testing
+from sagemaker_tensorflow import PipeModeDataset, records, testing
+from sagemaker_tensorflow._op import op_library
 
 FORMATS = ("RecordIO", "TFRecord", "TextLine")
 RECORDS = [b"%d" % n for n in range(1000)]
@@ -41,7 +42,7 @@ def main() -> int:
     loss = train()
     assert loss < 0.1, loss
 
-    library = _op_library.loaded()
+    library = op_library.loaded()
     build = "GPU" if tf.test.is_built_with_cuda() else "CPU"
     print(
         f"ok: sagemaker_tensorflow {sagemaker_tensorflow.__version__} from "

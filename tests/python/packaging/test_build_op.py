@@ -8,13 +8,7 @@ from pathlib import Path
 
 import pytest
 import tensorflow as tf
-from sagemaker_tensorflow import (
-    _op_build,
-    _op_cache,
-    _op_manifest,
-    _op_sources,
-    _tensorflow_build,
-)
+from sagemaker_tensorflow._op import op_build, op_cache, op_manifest, op_sources, tensorflow_build
 
 # Seen as a candidate, for which no carried library counts.
 AS_CANDIDATE = """
@@ -36,7 +30,7 @@ with testing.serve({"training": [[b"a", b"b"]]}, "TFRecord") as host:
         pipe_dir=host.pipe_dir, state_dir=host.state_dir, config_dir=host.config_dir,
     )
     assert list(ds.as_numpy_iterator()) == [b"a", b"b"]
-print(_op_library.loaded().path)
+print(op_library.loaded().path)
 """
 
 
@@ -54,7 +48,7 @@ def run(code, *arguments, environment, check=True):
 @pytest.mark.timeout(600)
 def test_build_and_use(tmp_path):
     try:
-        missing = _op_build.missing(_tensorflow_build.current())
+        missing = op_build.missing(tensorflow_build.current())
     except ImportError as error:
         missing = [str(error)]
     if missing:
@@ -83,17 +77,17 @@ def make_result(folder, tensorflow, target, content=b"a library"):
     library = folder / target.name
     library.write_bytes(content)
     library.chmod(0o644)
-    manifest = _op_manifest.OpManifest(
+    manifest = op_manifest.OpManifest(
         tensorflow=tensorflow.version,
         tensorflow_build=tensorflow.build,
         source_revision="",
         source_sha256="",
         compiler="",
         isal="",
-        sha256=_op_manifest.sha256_of_file(library),
+        sha256=op_manifest.sha256_of_file(library),
     )
-    _op_manifest.write(library, manifest)
-    _op_manifest.path_of(library).chmod(0o644)
+    op_manifest.write(library, manifest)
+    op_manifest.path_of(library).chmod(0o644)
     return folder
 
 
@@ -101,23 +95,23 @@ def make_result(folder, tensorflow, target, content=b"a library"):
 def target(tmp_path, monkeypatch):
     """The place of the library in a cache that is empty so far."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    for folder in (_op_cache.root(), _op_cache.ops()):
+    for folder in (op_cache.root(), op_cache.ops()):
         folder.mkdir(mode=0o700)
-    return _op_cache.library(_tensorflow_build.current())
+    return op_cache.library(tensorflow_build.current())
 
 
 def test_the_result_replaces_an_older_one(target, tmp_path):
-    tensorflow = _tensorflow_build.current()
+    tensorflow = tensorflow_build.current()
     for content in (b"old", b"new"):
         result = make_result(tmp_path / "result", tensorflow, target, content)
-        _op_build._put_into_place(result, target, tensorflow, tmp_path / "old")
+        op_build._put_into_place(result, target, tensorflow, tmp_path / "old")
     assert target.read_bytes() == b"new"
     assert (tmp_path / "old" / target.name).read_bytes() == b"old"
 
 
 def test_another_process_was_faster(target, tmp_path, monkeypatch):
     """It has put its own there after the old one was moved away."""
-    tensorflow = _tensorflow_build.current()
+    tensorflow = tensorflow_build.current()
     result = make_result(tmp_path / "result", tensorflow, target)
     rename = Path.rename
 
@@ -127,12 +121,12 @@ def test_another_process_was_faster(target, tmp_path, monkeypatch):
         return rename(path, to)
 
     monkeypatch.setattr(Path, "rename", rename_late)
-    _op_build._put_into_place(result, target, tensorflow, tmp_path / "old")
+    op_build._put_into_place(result, target, tensorflow, tmp_path / "old")
     assert target.read_bytes() == b"theirs"
 
 
 def test_something_else_is_in_the_way(target, tmp_path, monkeypatch):
-    tensorflow = _tensorflow_build.current()
+    tensorflow = tensorflow_build.current()
     result = make_result(tmp_path / "result", tensorflow, target)
     rename = Path.rename
 
@@ -144,28 +138,28 @@ def test_something_else_is_in_the_way(target, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "rename", rename_late)
     with pytest.raises(OSError, match="not empty"):
-        _op_build._put_into_place(result, target, tensorflow, tmp_path / "old")
+        op_build._put_into_place(result, target, tensorflow, tmp_path / "old")
 
 
 def test_a_library_that_does_not_read_is_not_kept(tmp_path, capfd):
     library = tmp_path / "library.so"
     library.write_bytes(b"no library")
     with pytest.raises(ImportError, match=r"reading a record with it failed \(1\)"):
-        _op_build._try(library)
+        op_build._try(library)
     assert f"cannot load '{library}'" in capfd.readouterr().err
 
 
 def test_a_cache_that_others_may_write_to(target, monkeypatch):
-    monkeypatch.setattr(_op_build, "missing", lambda _: [])
-    _op_cache.ops().chmod(0o777)
-    with pytest.raises(ImportError, match=f"others than you may write to '{_op_cache.ops()}'"):
-        _op_build.build(_tensorflow_build.current(), 1)
+    monkeypatch.setattr(op_build, "missing", lambda _: [])
+    op_cache.ops().chmod(0o777)
+    with pytest.raises(ImportError, match=f"others than you may write to '{op_cache.ops()}'"):
+        op_build.build(tensorflow_build.current(), 1)
 
 
 def test_no_home_folder(no_home, monkeypatch):
-    monkeypatch.setattr(_op_build, "missing", lambda _: [])
+    monkeypatch.setattr(op_build, "missing", lambda _: [])
     with pytest.raises(ImportError, match="no home folder is known; set HOME or XDG_CACHE_HOME"):
-        _op_build.build(_tensorflow_build.current(), 1)
+        op_build.build(tensorflow_build.current(), 1)
 
 
 def test_versions_that_are_too_old(tmp_path, monkeypatch):
@@ -176,7 +170,7 @@ def test_versions_that_are_too_old(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     for variable in ("CXX", "CMAKE_ARGS", "ISAL_ROOT"):
         monkeypatch.delenv(variable, raising=False)
-    lacking = "; ".join(_op_build.missing(_tensorflow_build.current()))
+    lacking = "; ".join(op_build.missing(tensorflow_build.current()))
     assert f"'{tmp_path}/cmake' is older than 3.22" in lacking
     assert "ISA-L 2.28 is older than 2.30" in lacking
 
@@ -185,12 +179,12 @@ def test_what_is_missing_is_said(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CXX", raising=False)
     monkeypatch.setitem(sys.modules, "cmake", None)  # cannot be imported
-    tensorflow = _tensorflow_build.current()._replace(root=tmp_path)
-    [headers, packages] = _op_build.missing(tensorflow)
+    tensorflow = tensorflow_build.current()._replace(root=tmp_path)
+    [headers, packages] = op_build.missing(tensorflow)
     assert headers.startswith(f"'{tmp_path}' has no headers")
     assert "apt-get install g++ cmake make libisal-dev" in packages
     with pytest.raises(ImportError, match=r"cannot build the op library: .*apt-get install"):
-        _op_build.build(tensorflow, 1)
+        op_build.build(tensorflow, 1)
 
 
 def test_ninja_will_do_where_there_is_no_make(tmp_path, monkeypatch):
@@ -201,14 +195,14 @@ def test_ninja_will_do_where_there_is_no_make(tmp_path, monkeypatch):
         commands.append(command)
         raise ImportError("far enough")
 
-    monkeypatch.setattr(_op_build, "_run", stop)
+    monkeypatch.setattr(op_build, "_run", stop)
     ninja = tmp_path / "ninja"
     for program in (ninja, tmp_path / "cmake"):
         program.touch(mode=0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    tensorflow = _tensorflow_build.current()
+    tensorflow = tensorflow_build.current()
     with pytest.raises(ImportError, match="far enough"):
-        _op_build._build_in(tmp_path, tensorflow, tmp_path / "target" / "library.so", 1)
+        op_build._build_in(tmp_path, tensorflow, tmp_path / "target" / "library.so", 1)
     [configure] = commands
     assert {"-GNinja", f"-DCMAKE_MAKE_PROGRAM={ninja}"} <= set(configure)
 
@@ -218,14 +212,14 @@ def test_a_folder_called_cmake_is_no_cmake(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     monkeypatch.delitem(sys.modules, "cmake", raising=False)
-    assert _op_build._cmake() is None
+    assert op_build._cmake() is None
 
 
 def test_a_tensorflow_of_the_old_abi():
-    tensorflow = _tensorflow_build.current()._replace(flags=("-D_GLIBCXX_USE_CXX11_ABI=0",))
+    tensorflow = tensorflow_build.current()._replace(flags=("-D_GLIBCXX_USE_CXX11_ABI=0",))
     with pytest.raises(ImportError, match="not supported"):
-        _op_build.build(tensorflow, 1)
+        op_build.build(tensorflow, 1)
 
 
 def test_the_sources_are_there():
-    assert (_op_sources.folder() / "CMakeLists.txt").is_file()
+    assert (op_sources.folder() / "CMakeLists.txt").is_file()

@@ -5,25 +5,25 @@ import re
 
 import pytest
 import tensorflow as tf
-from sagemaker_tensorflow import _build_info, _op_library, _op_manifest
+from sagemaker_tensorflow._op import build_info, op_library, op_manifest
 
 MINOR = ".".join(tf.__version__.split(".")[:2])
 
 
-@pytest.mark.parametrize("minor", _op_library.carried_minors())
+@pytest.mark.parametrize("minor", op_library.carried_minors())
 def test_manifest(minor):
-    library = _op_library.carried(minor)
-    if minor != MINOR and not _op_manifest.path_of(library).exists():
+    library = op_library.carried(minor)
+    if minor != MINOR and not op_manifest.path_of(library).exists():
         pytest.skip("left in a checkout by a build for another TensorFlow")
-    manifest = _op_manifest.read(library)
+    manifest = op_manifest.read(library)
     assert manifest.tensorflow.startswith(f"{minor}.")
-    assert manifest.sha256 == _op_manifest.sha256_of_file(library)
+    assert manifest.sha256 == op_manifest.sha256_of_file(library)
     assert re.fullmatch(r"[0-9a-f]{64}", manifest.source_sha256)
     assert manifest.compiler
     assert re.fullmatch(r"\d+\.\d+\.\d+", manifest.isal)
 
 
 def test_it_is_of_the_same_commit_as_the_package():
-    info = _build_info.load()
+    info = build_info.load()
     assert info is not None
-    assert _op_manifest.read(_op_library.carried(MINOR)).source_revision == info.source_revision
+    assert op_manifest.read(op_library.carried(MINOR)).source_revision == info.source_revision

@@ -10,7 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from sagemaker_tensorflow import _op_manifest
+from sagemaker_tensorflow._op import op_manifest
 
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 TOOLS = Path(__file__).resolve().parents[3] / "tools"
@@ -74,16 +74,16 @@ def package(tmp_path):
     for minor in ("2.14", "2.21"):
         library = tmp_path / "_oplib" / f"pipemode_op_tf{minor}.so"
         library.write_text(minor)
-        manifest = _op_manifest.OpManifest(
+        manifest = op_manifest.OpManifest(
             tensorflow=f"{minor}.0",
             tensorflow_build=None,
             source_revision="",
-            source_sha256=_op_manifest.sha256_of_sources(tmp_path / "_src"),
+            source_sha256=op_manifest.sha256_of_sources(tmp_path / "_src"),
             compiler="",
             isal="",
-            sha256=_op_manifest.sha256_of_file(library),
+            sha256=op_manifest.sha256_of_file(library),
         )
-        _op_manifest.write(library, manifest)
+        op_manifest.write(library, manifest)
     return tmp_path
 
 

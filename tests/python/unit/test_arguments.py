@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sagemaker_tensorflow import _arguments, _paths, records, testing
+from sagemaker_tensorflow import records, testing
+from sagemaker_tensorflow._base import arguments
+from sagemaker_tensorflow._job import job_paths
 
 
 class Index:
@@ -158,14 +160,14 @@ def test_paths_of_every_kind(tmp_path):
         with records.RecordWriter(spelling, "TextLine") as writer:
             writer.write(b"a")
         assert list(records.RecordReader(spelling, "TextLine")) == [b"a"]
-    assert _paths.state_dir(os.fsencode(tmp_path)) == str(tmp_path)
+    assert job_paths.state_dir(os.fsencode(tmp_path)) == str(tmp_path)
 
 
 @given(st.integers() | st.floats() | st.booleans() | st.text() | st.none() | st.binary())
 def test_only_what_is_an_int_passes_for_one(value):
     passes = isinstance(value, int) and not isinstance(value, bool)
     try:
-        _arguments.check(count=value)
+        arguments.check(count=value)
     except TypeError:
         assert not passes
     except ValueError:

@@ -2,7 +2,8 @@
 """What is read from inputdataconfig.json, and what is said of what is wrong with it."""
 
 import pytest
-from sagemaker_tensorflow import PipeModeDatasetException, _config
+from sagemaker_tensorflow import PipeModeDatasetException
+from sagemaker_tensorflow._job import input_config
 
 CONFIG = {
     "training": {"TrainingInputMode": "Pipe", "RecordWrapperType": "None"},
@@ -15,17 +16,17 @@ CONFIG = {
 
 def test_a_config_is_read(job):
     job.write_config(CONFIG)
-    assert _config.load_input_data_config(str(job.config_dir)) == CONFIG
+    assert input_config.load_input_data_config(str(job.config_dir)) == CONFIG
 
 
 def test_a_config_without_channels(job):
     job.write_config({})
-    assert _config.load_input_data_config(str(job.config_dir)) == {}
+    assert input_config.load_input_data_config(str(job.config_dir)) == {}
 
 
 def test_no_config(tmp_path):
     with pytest.raises(PipeModeDatasetException) as raised:
-        _config.load_input_data_config(str(tmp_path))
+        input_config.load_input_data_config(str(tmp_path))
     message = str(raised.value)
     assert f"no '{tmp_path}/inputdataconfig.json'" in message
     assert "pass config_dir, or set SAGEMAKER_BASE_DIR" in message
@@ -35,30 +36,30 @@ def test_no_config(tmp_path):
 def test_a_config_that_cannot_be_read(tmp_path):
     (tmp_path / "inputdataconfig.json").mkdir()
     with pytest.raises(PipeModeDatasetException, match=r"cannot read '.*json': Is a directory"):
-        _config.load_input_data_config(str(tmp_path))
+        input_config.load_input_data_config(str(tmp_path))
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe{}"], ids=["empty", "broken", "no UTF-8"])
 def test_a_config_that_is_no_json(job, content):
     (job.config_dir / "inputdataconfig.json").write_bytes(content)
     with pytest.raises(PipeModeDatasetException, match=r"json' is not valid JSON: "):
-        _config.load_input_data_config(str(job.config_dir))
+        input_config.load_input_data_config(str(job.config_dir))
 
 
 @pytest.mark.parametrize("content", ["[]", "null", '{"training": "Pipe"}'])
 def test_a_config_of_another_shape(job, content):
     job.write_config(content)
     with pytest.raises(PipeModeDatasetException, match="must hold one JSON object for each"):
-        _config.load_input_data_config(str(job.config_dir))
+        input_config.load_input_data_config(str(job.config_dir))
 
 
 def test_which_channels_come_in_pipe_mode():
-    assert _config.pipe_channels(CONFIG) == ["training", "other_case"]
+    assert input_config.pipe_channels(CONFIG) == ["training", "other_case"]
 
 
 @pytest.mark.parametrize("channel", ["training", "other_case"])
 def test_the_mode_compares_without_case(channel):
-    _config.check_pipe_channel(CONFIG, channel)
+    input_config.check_pipe_channel(CONFIG, channel)
 
 
 @pytest.mark.parametrize(
@@ -67,26 +68,26 @@ def test_the_mode_compares_without_case(channel):
 def test_a_channel_in_another_mode(channel, mode):
     message = f"channel '{channel}' is not in Pipe mode but has TrainingInputMode {mode}: start"
     with pytest.raises(PipeModeDatasetException, match=message):
-        _config.check_pipe_channel(CONFIG, channel)
+        input_config.check_pipe_channel(CONFIG, channel)
 
 
 def test_an_unknown_channel():
     message = "channel 'tests' is not in .*its channels: fast, files, other_case, silent, training"
     with pytest.raises(PipeModeDatasetException, match=message):
-        _config.check_pipe_channel(CONFIG, "tests")
+        input_config.check_pipe_channel(CONFIG, "tests")
 
 
 def test_an_unknown_channel_of_a_job_without_channels():
     with pytest.raises(PipeModeDatasetException, match="its channels: none"):
-        _config.check_pipe_channel({}, "training")
+        input_config.check_pipe_channel({}, "training")
 
 
 @pytest.mark.parametrize("channel", ["", "../training", "a/b", "a b", "ä", "a\n", "x" * 65])
 def test_a_name_that_is_none(channel):
     with pytest.raises(PipeModeDatasetException, match=r"is no channel name: 1 to 64 .*no path"):
-        _config.check_pipe_channel({channel: {"TrainingInputMode": "Pipe"}}, channel)
+        input_config.check_pipe_channel({channel: {"TrainingInputMode": "Pipe"}}, channel)
 
 
 @pytest.mark.parametrize("channel", ["a", "train_0", "A.b-C_9", "x" * 64])
 def test_names_of_all_kinds(channel):
-    _config.check_pipe_channel({channel: {"TrainingInputMode": "Pipe"}}, channel)
+    input_config.check_pipe_channel({channel: {"TrainingInputMode": "Pipe"}}, channel)

@@ -11,13 +11,13 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sagemaker_tensorflow._datatools import magic
 from sagemaker_tensorflow._datatools.batch import Batch
 from sagemaker_tensorflow._datatools.escape import escaped
-from sagemaker_tensorflow._datatools.gzip_stream import GzipStream
 from sagemaker_tensorflow._datatools.shuffle import shuffled
 from sagemaker_tensorflow._datatools.sizes import Sizes
-from sagemaker_tensorflow._datatools.sniff import HEAD_BYTES, Encoding, sniff
+from sagemaker_tensorflow._formats import magic
+from sagemaker_tensorflow._formats.gzip_stream import GzipStream
+from sagemaker_tensorflow._formats.sniff import HEAD_BYTES, Encoding, sniff
 from sagemaker_tensorflow.records import encode
 
 WINDOW_BITS = {"GZIP": 31, "ZLIB": 15}

@@ -9,7 +9,7 @@ import sys
 import pytest
 import sagemaker_tensorflow
 import tensorflow as tf
-from sagemaker_tensorflow import _doctor
+from sagemaker_tensorflow.cli import diagnosis
 
 
 def doctor(*arguments, code=0, **variables):
@@ -95,8 +95,8 @@ def test_no_tensorflow(tmp_path, error):
 def test_variables_that_the_package_sets():
     unset = {"TF_ENABLE_ONEDNN_OPTS", "TF_DISABLE_POOL_ALLOCATOR"}
     code = (
-        "import json; from sagemaker_tensorflow import _doctor; "
-        "print(json.dumps(_doctor._onednn()))"
+        "import json; from sagemaker_tensorflow.cli import diagnosis; "
+        "print(json.dumps(diagnosis._onednn()))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code],
@@ -113,8 +113,8 @@ def test_variables_that_the_package_sets():
 
 
 def test_no_home_folder(no_home):
-    assert _doctor._cache().startswith("error: OpLibraryError: no home folder is known")
-    assert _doctor._op()["usable"] is True
+    assert diagnosis._cache().startswith("error: OpLibraryError: no home folder is known")
+    assert diagnosis._op()["usable"] is True
 
 
 def test_folders_that_may_not_be_looked_at(job, monkeypatch):
@@ -122,7 +122,7 @@ def test_folders_that_may_not_be_looked_at(job, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr("pathlib.Path.is_dir", is_dir)
-    assert "error: PermissionError: " in _doctor._job()["state_dir"]
+    assert "error: PermissionError: " in diagnosis._job()["state_dir"]
 
 
 def test_fifos_that_vanish(job, monkeypatch):
@@ -132,10 +132,10 @@ def test_fifos_that_vanish(job, monkeypatch):
     job.make_fifo(1)
     listing += os.scandir(job.pipe_dir)
     monkeypatch.setattr("os.scandir", lambda folder: listing)
-    assert _doctor._fifos(job.pipe_dir, "training") == ["training_1"]
+    assert diagnosis._fifos(job.pipe_dir, "training") == ["training_1"]
 
 
 def test_fifos_in_a_folder_that_cannot_be_listed(job):
     (job.base_dir / "file").touch()
-    [error] = _doctor._fifos(job.base_dir / "file", "training")
+    [error] = diagnosis._fifos(job.base_dir / "file", "training")
     assert error.startswith("error: NotADirectoryError")

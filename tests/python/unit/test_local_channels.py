@@ -2,7 +2,7 @@
 """The description of a channel: what is allowed, and what is said of the rest."""
 
 import pytest
-from sagemaker_tensorflow._local.channels import Channel, ChannelError
+from sagemaker_tensorflow._feed.channel import Channel, ChannelError
 
 AUGMENTED = {"data_type": "AugmentedManifestFile", "attribute_names": ("image-ref", "label")}
 

@@ -10,7 +10,7 @@ import time
 from io import FileIO
 
 import pytest
-from sagemaker_tensorflow._local.output_tail import OutputTail
+from sagemaker_tensorflow._local.script.output_tail import OutputTail
 
 
 @pytest.fixture

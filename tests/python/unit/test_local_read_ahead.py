@@ -6,8 +6,8 @@ import threading
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sagemaker_tensorflow._local.sources.objects import SourceError
-from sagemaker_tensorflow._local.sources.read_ahead import FetchPool, InOrder, Work
+from sagemaker_tensorflow._storage.objects import SourceError
+from sagemaker_tensorflow._storage.read_ahead import FetchPool, InOrder, Work
 
 
 class Gauge:

@@ -2,7 +2,7 @@
 """What is found in a script's last words."""
 
 import pytest
-from sagemaker_tensorflow._local.reader_errors import ReaderError, find, last_of_each
+from sagemaker_tensorflow._local.feed.reader_errors import ReaderError, find, last_of_each
 
 DIRS = {"/ml (1)/algo-1/data": ["algo-1"], "/ml (1)/algo-2/data": ["algo-2"]}
 SHARED = {"/opt/ml/input/data": ["algo-1", "algo-2"]}

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from sagemaker_tensorflow._local import environment, options, request
-from sagemaker_tensorflow._local import job as jobs
-from sagemaker_tensorflow._local.options import Options
-from sagemaker_tensorflow._local.request import RequestError
+from sagemaker_tensorflow._local.request import command_line, request
+from sagemaker_tensorflow._local.request import job as jobs
+from sagemaker_tensorflow._local.request.command_line import Options
+from sagemaker_tensorflow._local.request.request import RequestError
+from sagemaker_tensorflow._local.script import toolkit_variables
 
 VALID = {
     "TrainingJobName": "a-job",
@@ -260,8 +261,8 @@ def test_any_option(folder, channels, hyperparameters, environment, output):
         environment=environment,
         output_path=output,
     )
-    if not problems_if_any(lambda: jobs.from_request(options.apply(said, None), folder)):
-        made = options.apply(said, None)
+    if not problems_if_any(lambda: jobs.from_request(command_line.apply(said, None), folder)):
+        made = command_line.apply(said, None)
         job = jobs.from_request(made, folder)
         assert json.loads(json.dumps(made)) == made
         assert len(job.channels) == len({text.split("=")[0] for text in channels})
@@ -284,7 +285,7 @@ KEYS = {
 def test_channel_option(folder, uri, settings):
     text = ",".join([f"training={uri}", *(f"{key}={value}" for key, value in settings.items())])
     said = Options(script=folder / "src" / "train.py", channels=[text])
-    [channel] = jobs.from_request(options.apply(said, None), folder).channels
+    [channel] = jobs.from_request(command_line.apply(said, None), folder).channels
     assert channel.uri.removeprefix("file://") == uri
     for key, value in settings.items():
         assert getattr(channel, KEYS[key][1]) == value
@@ -293,7 +294,7 @@ def test_channel_option(folder, uri, settings):
 def test_attributes_option(folder):
     text = "m=s3://bucket/a.manifest,attributes=image-ref,label,mode=Pipe,shuffle-seed=1"
     said = Options(script=folder / "src" / "train.py", channels=[text])
-    [channel] = jobs.from_request(options.apply(said, None), folder).channels
+    [channel] = jobs.from_request(command_line.apply(said, None), folder).channels
     assert channel.attribute_names == ("image-ref", "label")
     assert channel.data_type == "AugmentedManifestFile"
     assert channel.shuffle_seed == 1
@@ -310,14 +311,14 @@ def test_attributes_option(folder):
 def test_bad_channel_options(folder, channels, problem):
     said = Options(channels=[text.format(folder=folder) for text in channels])
     with pytest.raises(RequestError) as caught:
-        options.apply(said, VALID)
+        command_line.apply(said, VALID)
     assert caught.value.problems[0].startswith(problem)
 
 
 def test_a_comma_in_a_path(tmp_path):
     (tmp_path / "a,b=c").mkdir()
     (tmp_path / "a").mkdir()
-    result = options.apply(Options(channels=[f"x={tmp_path}/a,b=c"]), VALID)
+    result = command_line.apply(Options(channels=[f"x={tmp_path}/a,b=c"]), VALID)
     source = result["InputDataConfig"][-1]["DataSource"]["S3DataSource"]
     assert source["S3Uri"] == f"file://{tmp_path}/a,b=c"
 
@@ -325,12 +326,12 @@ def test_a_comma_in_a_path(tmp_path):
 def test_a_name_reaches_the_script(folder):
     named = copy.deepcopy(VALID)
     named["HyperParameters"]["sagemaker_job_name"] = '"a-job"'
-    job = jobs.from_request(options.apply(Options(job_name="second"), named), folder)
+    job = jobs.from_request(command_line.apply(Options(job_name="second"), named), folder)
     assert (job.name, job.hyperparameters["sagemaker_job_name"]) == ("second", '"second"')
 
 
 def test_a_request_without_a_name_gets_a_new_one_each_time(folder):
-    request = options.apply(Options(script=folder / "src" / "train.py"), None)
+    request = command_line.apply(Options(script=folder / "src" / "train.py"), None)
     first, second = (jobs.from_request(request, folder) for _ in range(2))
     assert re.fullmatch(r"train-[0-9-]{19}-[0-9a-f]{4}", first.name)
     assert first.name != second.name
@@ -348,8 +349,8 @@ def test_a_driver_that_hangs(tmp_path, monkeypatch):
     program.write_text("#!/bin/sh\nexec sleep 1000\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(environment, "_DRIVER_SECONDS", 0.1)
-    assert environment._gpus.__wrapped__() == 0
+    monkeypatch.setattr(toolkit_variables, "_DRIVER_SECONDS", 0.1)
+    assert toolkit_variables._gpus.__wrapped__() == 0
 
 
 def test_options_change_a_request(folder):
@@ -361,7 +362,7 @@ def test_options_change_a_request(folder):
         output_path="/out",
         max_run=5,
     )
-    job = jobs.from_request(options.apply(said, VALID), folder)
+    job = jobs.from_request(command_line.apply(said, VALID), folder)
     assert {channel.name: channel.mode for channel in job.channels} == {
         "manifest": "Pipe",
         "training": "File",
@@ -381,10 +382,10 @@ def test_script_in_a_source_folder(folder, monkeypatch):
         said = Options(
             script=folder.joinpath(script).relative_to(folder), source_dir=folder / "src"
         )
-        job = jobs.from_request(options.apply(said, None), folder)
+        job = jobs.from_request(command_line.apply(said, None), folder)
         assert (job.program, job.source) == ("train.py", folder / "src")
     with pytest.raises(RequestError, match="is not in --source-dir"):
-        options.apply(Options(script=folder / "x.py", source_dir=folder / "src"), None)
+        command_line.apply(Options(script=folder / "x.py", source_dir=folder / "src"), None)
 
 
 def test_groups(folder):

@@ -8,11 +8,11 @@ import random
 import sys
 
 import pytest
-from sagemaker_tensorflow._local.channels import Channel
-from sagemaker_tensorflow._local.sources import s3
-from sagemaker_tensorflow._local.sources.bodies import Bodies
-from sagemaker_tensorflow._local.sources.objects import DataObject, SourceError
-from sagemaker_tensorflow._local.sources.store import Store
+from sagemaker_tensorflow._feed.channel import Channel
+from sagemaker_tensorflow._storage import s3
+from sagemaker_tensorflow._storage.bodies import Bodies
+from sagemaker_tensorflow._storage.objects import DataObject, SourceError
+from sagemaker_tensorflow._storage.store import Store
 
 # Keys that S3 allows, whatever they look like.
 KEYS = ["a b#c%20+é?&=", "a//b", "a/../b", "a/./b", "/a", "~!@$^*()[]{}'\"<>|`\\", "x" * 900, "…"]

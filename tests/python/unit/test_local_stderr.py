@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Standard error that may go away."""
 
-from sagemaker_tensorflow._local.stderr import LastingStream
+from sagemaker_tensorflow._local.show.lasting_stderr import LastingStream
 
 
 def test_it_outlives_the_stream(tmp_path):

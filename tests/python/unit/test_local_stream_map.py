@@ -9,7 +9,7 @@ import zlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sagemaker_tensorflow._local.stream_map import HEAD_BYTES, Place, StreamMap
+from sagemaker_tensorflow._feed.stream_map import HEAD_BYTES, Place, StreamMap
 from sagemaker_tensorflow.records import encode
 
 

@@ -8,7 +8,7 @@ import sys
 import textwrap
 
 import pytest
-from sagemaker_tensorflow import _build_info
+from sagemaker_tensorflow._op import build_info
 
 VARIABLES = [
     "TF_ENABLE_ONEDNN_OPTS",
@@ -121,7 +121,7 @@ def test_default():
     """Says what this build is, see SAGEMAKER_TENSORFLOW_MKLDNN; ``make test-matrix`` has both."""
     by_tensorflow, _, _ = convolve(TENSORFLOW_FIRST)
     ran, enabled, _ = convolve(PACKAGE_FIRST)
-    info = _build_info.load()
+    info = build_info.load()
     assert info is not None
     assert ran is (by_tensorflow if info.mkldnn else False)
     assert enabled is ran
@@ -165,8 +165,8 @@ def look(*, mkldnn_of_build=True, **variables):
         # As if built so.
         spec = PathFinder.find_spec("sagemaker_tensorflow")
         package = sys.modules["sagemaker_tensorflow"] = module_from_spec(spec)
-        from sagemaker_tensorflow import _build_info
-        _build_info.load = lambda: _build_info.BuildInfo("", "", {mkldnn_of_build}, "")
+        from sagemaker_tensorflow._op import build_info
+        build_info.load = lambda: build_info.BuildInfo("", "", {mkldnn_of_build}, "")
         spec.loader.exec_module(package)
         print(json.dumps([{{n: os.environ.get(n) for n in {VARIABLES}}}, package.mkldnn.status()]))
         """,

@@ -5,16 +5,11 @@ import shutil
 
 import pytest
 import tensorflow as tf
-from sagemaker_tensorflow import (
-    OpLibraryError,
-    _op_cache,
-    _op_library,
-    _op_manifest,
-    _tensorflow_build,
-)
+from sagemaker_tensorflow import OpLibraryError
+from sagemaker_tensorflow._op import op_cache, op_library, op_manifest, tensorflow_build
 
 MINOR = ".".join(tf.__version__.split(".")[:2])
-BUILT = _op_library.carried(MINOR)
+BUILT = op_library.carried(MINOR)
 
 CANDIDATES = ["2.22.0-rc0", "2.22.0-dev20260101", "2.17.0+nv25.2", "2.14.0-tf", "2.21"]
 
@@ -24,31 +19,31 @@ def load(monkeypatch, tmp_path):
     """``load``, as if it had not been called so far, in a package that carries nothing."""
     folder = tmp_path / "carried"
     folder.mkdir()
-    monkeypatch.setattr(_op_library, "_FOLDER", folder)
-    monkeypatch.setattr(_op_library, "_load", _op_library._load.__wrapped__)
+    monkeypatch.setattr(op_library, "_FOLDER", folder)
+    monkeypatch.setattr(op_library, "_load", op_library._load.__wrapped__)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.delenv(_op_library.VARIABLE, raising=False)
-    return _op_library.load
+    monkeypatch.delenv(op_library.VARIABLE, raising=False)
+    return op_library.load
 
 
 @pytest.fixture
 def tensorflow():
-    return _tensorflow_build.current()
+    return tensorflow_build.current()
 
 
 def carry(path=BUILT, minor=MINOR, **changes):
     """Puts a library into the package, as the wheel's build does."""
-    library = _op_library.carried(minor)
+    library = op_library.carried(minor)
     shutil.copy(path, library)
-    _op_manifest.write(library, _op_manifest.read(BUILT)._replace(**changes))
+    op_manifest.write(library, op_manifest.read(BUILT)._replace(**changes))
     return library
 
 
 def fill_cache(build, **changes):
     """Puts the built library into the cache, as ``build-op`` does."""
-    path = _op_cache.library(build)
+    path = op_cache.library(build)
     path.parent.mkdir(parents=True)
-    for folder in (_op_cache.root(), _op_cache.ops(), path.parent):
+    for folder in (op_cache.root(), op_cache.ops(), path.parent):
         folder.chmod(0o755)
     shutil.copy(BUILT, path)
     path.chmod(0o644)
@@ -59,24 +54,24 @@ def fill_cache(build, **changes):
         "source_sha256": "",
         "compiler": "",
         "isal": "",
-        "sha256": _op_manifest.sha256_of_file(path),
+        "sha256": op_manifest.sha256_of_file(path),
     }
-    _op_manifest.write(path, _op_manifest.OpManifest(**(fields | changes)))
-    _op_manifest.path_of(path).chmod(0o644)
+    op_manifest.write(path, op_manifest.OpManifest(**(fields | changes)))
+    op_manifest.path_of(path).chmod(0o644)
     return path
 
 
 def test_the_package_carries_it(load):
     carry()
     load()
-    library = _op_library.loaded()
-    assert library.path == _op_library.carried(MINOR)
+    library = op_library.loaded()
+    assert library.path == op_library.carried(MINOR)
     assert library.reason == f"the package carries it for TensorFlow {MINOR}"
 
 
 def test_none_for_this_tensorflow(load):
     for minor in ("2.9", "2.10"):
-        _op_library.carried(minor).touch()
+        op_library.carried(minor).touch()
     with pytest.raises(OpLibraryError) as raised:
         load()
     message = str(raised.value)
@@ -106,18 +101,18 @@ def test_one_that_was_built_beside_no_release_of_this_minor(load, tensorflow, bu
     assert f"'{library}' is not used: it was built for TensorFlow {built_for}" in str(raised.value)
     path = fill_cache(tensorflow)
     load()
-    assert _op_library.loaded().path == path
+    assert op_library.loaded().path == path
 
 
 def test_one_without_manifest(load):
-    _op_manifest.path_of(carry()).unlink()
+    op_manifest.path_of(carry()).unlink()
     with pytest.raises(OpLibraryError, match=r"is not used: .*No such file"):
         load()
 
 
 def test_a_broken_one(load, tmp_path):
     carry(no_library(tmp_path))
-    message = f"cannot load '{_op_library.carried(MINOR)}': "
+    message = f"cannot load '{op_library.carried(MINOR)}': "
     with pytest.raises(OpLibraryError, match=message) as raised:
         load()
     assert "build-op" in str(raised.value)
@@ -127,37 +122,37 @@ def test_a_broken_one_and_one_in_the_cache(load, tensorflow, tmp_path):
     carry(no_library(tmp_path))
     path = fill_cache(tensorflow)
     load()
-    assert _op_library.loaded().path == path
+    assert op_library.loaded().path == path
 
 
 @pytest.mark.parametrize("version", CANDIDATES)
 def test_what_is_no_release_counts_as_unknown(load, tensorflow, monkeypatch, version):
     candidate = tensorflow._replace(version=version)
     assert not candidate.is_release
-    monkeypatch.setattr(_tensorflow_build, "current", lambda: candidate)
+    monkeypatch.setattr(tensorflow_build, "current", lambda: candidate)
     carry(minor=candidate.minor)
     with pytest.raises(OpLibraryError) as raised:
         load()
     assert f"TensorFlow {version}, which is no release" in str(raised.value)
     path = fill_cache(candidate)
     load()
-    assert _op_library.loaded().path == path
-    assert "build-op" in _op_library.loaded().reason
+    assert op_library.loaded().path == path
+    assert "build-op" in op_library.loaded().reason
 
 
 def test_the_variable_beats_all(load, tensorflow, monkeypatch, tmp_path):
     carry()
     fill_cache(tensorflow)
     path = shutil.copy(BUILT, tmp_path / "mine.so")
-    monkeypatch.setenv(_op_library.VARIABLE, str(path))
+    monkeypatch.setenv(op_library.VARIABLE, str(path))
     load()
-    assert _op_library.loaded().path == path
-    assert _op_library.VARIABLE in _op_library.loaded().reason
+    assert op_library.loaded().path == path
+    assert op_library.VARIABLE in op_library.loaded().reason
 
 
 def test_the_variable_names_nothing(load, monkeypatch, tmp_path):
     carry()
-    monkeypatch.setenv(_op_library.VARIABLE, str(tmp_path / "missing.so"))
+    monkeypatch.setenv(op_library.VARIABLE, str(tmp_path / "missing.so"))
     with pytest.raises(OpLibraryError, match=r"missing\.so.*SAGEMAKER_TENSORFLOW_OP_LIBRARY names"):
         load()
 
@@ -177,13 +172,13 @@ def test_the_cache_is_verified(load, tensorflow, changes, problem):
 
 
 def test_a_cached_one_without_manifest(load, tensorflow):
-    _op_manifest.path_of(fill_cache(tensorflow)).unlink()
+    op_manifest.path_of(fill_cache(tensorflow)).unlink()
     with pytest.raises(OpLibraryError, match=r"is not used: .*No such file"):
         load()
 
 
 def test_a_cached_one_with_a_manifest_of_something_else(load, tensorflow):
-    _op_manifest.path_of(fill_cache(tensorflow)).write_text('{"a": 1}')
+    op_manifest.path_of(fill_cache(tensorflow)).write_text('{"a": 1}')
     with pytest.raises(OpLibraryError, match=r"is not used: .*unexpected keyword"):
         load()
 
@@ -193,7 +188,7 @@ def test_a_cached_one_that_others_may_write(load, tensorflow, levels):
     """It or a folder on the way to it, up to the cache's own."""
     path = fill_cache(tensorflow)
     entry = [path, *path.parents][levels]
-    assert entry.is_relative_to(_op_cache.root())
+    assert entry.is_relative_to(op_cache.root())
     entry.chmod(0o777)
     with pytest.raises(OpLibraryError, match=f"others than you may write to '{entry}'"):
         load()
@@ -220,7 +215,7 @@ def test_no_home_folder(load, no_home):
 
 def test_another_build_of_the_same_version_has_another_place(tensorflow):
     places = {
-        _op_cache.library(build)
+        op_cache.library(build)
         for build in (
             tensorflow,
             tensorflow._replace(commit="v2.21.0-dirty"),

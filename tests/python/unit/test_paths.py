@@ -4,9 +4,9 @@
 from pathlib import Path
 
 import pytest
-from sagemaker_tensorflow import _paths
+from sagemaker_tensorflow._job import job_paths
 
-FOLDERS = [_paths.pipe_dir, _paths.config_dir, _paths.state_dir]
+FOLDERS = [job_paths.pipe_dir, job_paths.config_dir, job_paths.state_dir]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sagemaker_tensorflow import _native, records
-from sagemaker_tensorflow._stream_encoder import StreamEncoder
+from sagemaker_tensorflow._formats.stream_encoder import StreamEncoder
 from sagemaker_tensorflow.records import encode
 
 

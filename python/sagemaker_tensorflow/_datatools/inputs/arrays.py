@@ -19,7 +19,7 @@ import numpy.typing as npt
 from sagemaker_tensorflow._datatools.batch import Batch, joined
 from sagemaker_tensorflow._datatools.inputs.columns import Feature
 from sagemaker_tensorflow._datatools.inputs.source import BATCH_BYTES, InputError
-from sagemaker_tensorflow._datatools.progress import OnRead
+from sagemaker_tensorflow._datatools.read_progress import OnRead
 from sagemaker_tensorflow._native import encode_examples
 
 _MAX_ROWS = 1 << 16

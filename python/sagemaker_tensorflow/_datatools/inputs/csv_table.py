@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 from sagemaker_tensorflow._datatools.batch import Batch
 from sagemaker_tensorflow._datatools.inputs import columns
 from sagemaker_tensorflow._datatools.inputs.source import InputError
-from sagemaker_tensorflow._datatools.progress import OnRead
+from sagemaker_tensorflow._datatools.read_progress import OnRead
 from sagemaker_tensorflow._native import encode_examples
 
 _CHUNK_ROWS = 5000

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sagemaker_tensorflow._datatools import magic
 from sagemaker_tensorflow._datatools.batch import Batch, joined
 from sagemaker_tensorflow._datatools.inputs.source import BATCH_BYTES, InputError
-from sagemaker_tensorflow._datatools.progress import OnRead
+from sagemaker_tensorflow._datatools.read_progress import OnRead
+from sagemaker_tensorflow._formats import magic
 from sagemaker_tensorflow._native import encode_examples
 
 _MAX_IMAGES = 1 << 12

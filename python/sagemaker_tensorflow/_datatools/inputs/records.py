@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from sagemaker_tensorflow._datatools import magic
 from sagemaker_tensorflow._datatools.batch import Batch
 from sagemaker_tensorflow._datatools.inputs.source import BATCH_BYTES, InputError
-from sagemaker_tensorflow._datatools.objects import DataObject
+from sagemaker_tensorflow._datatools.named_objects import DataObject
 from sagemaker_tensorflow._datatools.opened import BATCH_RECORDS, Opened
-from sagemaker_tensorflow._datatools.progress import OnRead
+from sagemaker_tensorflow._datatools.read_progress import OnRead
+from sagemaker_tensorflow._formats import magic
 from sagemaker_tensorflow._native import PipeError
 
 

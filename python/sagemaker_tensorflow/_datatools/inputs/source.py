@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from sagemaker_tensorflow._datatools.batch import Batch
-from sagemaker_tensorflow._datatools.progress import OnRead
+from sagemaker_tensorflow._datatools.read_progress import OnRead
 
 BATCH_BYTES = 4 << 20
 """Records of one batch have about so many bytes."""
