@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sagemaker_tensorflow._base import arguments
+from sagemaker_tensorflow._formats import recordio
+from sagemaker_tensorflow._formats.gzip_stream import GZIP_MAGIC
 from sagemaker_tensorflow._job import input_config, job_paths
 from sagemaker_tensorflow._job.channel_files import ChannelFiles, FilesArgument, list_files
 from sagemaker_tensorflow.exceptions import PipeModeDatasetException
@@ -17,7 +19,7 @@ from sagemaker_tensorflow.pipemode import PipeModeDataset
 __all__ = ["channel_dataset"]
 
 # What a file begins with that holds records already, plain or compressed by gzip.
-_RECORDIO_STARTS = (b"\x0a\x23\xd7\xce", b"\x1f\x8b\x08")
+_RECORD_STARTS = (recordio.MAGIC, GZIP_MAGIC)
 # FastFile mode fetches from S3: what a file waits for, another one can use.
 _FAST_FILE_READS = 8
 
@@ -189,7 +191,7 @@ def _service_would_wrap(settings: dict[str, Any], record_format: str, paths: lis
     def holds_records(path: str) -> bool:
         try:
             with Path(path).open("rb") as file:
-                return file.read(4).startswith(_RECORDIO_STARTS)
+                return file.read(4).startswith(_RECORD_STARTS)
         except OSError:  # which reading it will say
             return False
 

@@ -7,17 +7,22 @@ import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sagemaker_tensorflow._base import arguments
-from sagemaker_tensorflow._base.tensorflow_module import tf
+from sagemaker_tensorflow._base.tensorflow_module import tensorflow
 from sagemaker_tensorflow._job import input_config, job_paths, worker_lock
 from sagemaker_tensorflow._job.channel_files import ChannelFiles
 from sagemaker_tensorflow._op import op_library
 from sagemaker_tensorflow.exceptions import ChannelTypeError, PipeModeDatasetException
 from sagemaker_tensorflow.stats import ChannelStats, channel_stats
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = tensorflow()
 
 __all__ = ["PipeModeDataset", "PipeModeDatasetException", "load_op"]
 

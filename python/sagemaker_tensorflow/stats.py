@@ -8,6 +8,7 @@ import os
 from typing import Any
 
 from sagemaker_tensorflow._base import arguments
+from sagemaker_tensorflow._base.tensorflow_module import tensorflow
 from sagemaker_tensorflow._job import job_paths
 from sagemaker_tensorflow._op import op_library
 from sagemaker_tensorflow.exceptions import PipeModeDatasetException
@@ -98,8 +99,7 @@ def channel_stats(channel: str, pipe_dir: str | os.PathLike[str] | None = None) 
 
 def _run(name: str, **attributes: str) -> Any:
     """Returns what an op without inputs gives now, as NumPy's arrays and scalars."""
-    from sagemaker_tensorflow._base.tensorflow_module import tf
-
+    tf = tensorflow()
     op = getattr(op_library.load(), name)
     # Whatever graph or distribution strategy the caller is in.
     with tf.init_scope(), tf.device("CPU:0"):

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from sagemaker_tensorflow._feed.channel import Channel
 from sagemaker_tensorflow._storage import local_files
 from sagemaker_tensorflow._storage.bodies import Bodies, Body
 from sagemaker_tensorflow._storage.objects import DataObject as Listed
@@ -77,7 +76,7 @@ def _find(name: str, store: Store) -> list[DataObject]:
     path = None if is_s3(name) else local_files.local_path(name)
     if path is not None and path.is_fifo():
         return [DataObject(_printable(name), None, chunks=lambda: _fifo_chunks(path))]
-    listed = [cast(Listed, item[0]) for item in store.items(Channel("data", name))]
+    listed = [cast(Listed, item[0]) for item in store.items(name)]
     if path is None:
         objects = _S3Objects(listed, store)
         return [

@@ -247,7 +247,7 @@ class Writer:
         if shard.stream is None:
             shard.file.write(encoded.data)
         else:
-            self._pending += [(shard, future) for future in shard.stream.add(encoded)]
+            self._pending += [(shard, future) for future in shard.stream.add(encoded.data)]
 
     def _end(self, shard: _Shard) -> None:
         if shard.stream is not None and not shard.ended:

@@ -7,8 +7,9 @@ import dataclasses
 import re
 from typing import Literal, get_args
 
+from sagemaker_tensorflow._storage.objects import DataType, is_s3
+
 Mode = Literal["Pipe", "File", "FastFile"]
-DataType = Literal["S3Prefix", "ManifestFile", "AugmentedManifestFile"]
 Distribution = Literal["FullyReplicated", "ShardedByS3Key"]
 Compression = Literal["None", "Gzip"]
 RecordWrapper = Literal["None", "RecordIO"]
@@ -84,7 +85,7 @@ class Channel:
     @property
     def is_s3(self) -> bool:
         """Whether the objects, or their manifest, lie in S3."""
-        return self.uri.startswith(("s3://", "S3://"))
+        return is_s3(self.uri)
 
     def _check_choice(self, field: str, choices: object) -> None:
         allowed = get_args(choices)

@@ -8,12 +8,11 @@ import errno
 import itertools
 import logging
 import os
-import struct
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sagemaker_tensorflow._feed.channel import Channel, ChannelError
 from sagemaker_tensorflow._feed.channel_progress import ChannelProgress, ProgressMeter
@@ -22,6 +21,7 @@ from sagemaker_tensorflow._feed.fifo_writer import FifoWriter, ReaderClosedError
 from sagemaker_tensorflow._feed.file_mode import lay_out
 from sagemaker_tensorflow._feed.stop_signal import Stopped, StopSignal
 from sagemaker_tensorflow._feed.stream_map import HEAD_BYTES, StreamMap
+from sagemaker_tensorflow._formats import recordio
 from sagemaker_tensorflow._storage import local_files
 from sagemaker_tensorflow._storage.bodies import Bodies, Body
 from sagemaker_tensorflow._storage.inflate import inflate
@@ -34,9 +34,6 @@ from sagemaker_tensorflow._storage.objects import (
     is_file,
 )
 from sagemaker_tensorflow._storage.store import Store
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["ChannelFeeder", "ChannelProgress"]
 
@@ -51,8 +48,6 @@ _INFLATED_PAST_AN_END_BYTES = 1 << 16
 _LOG = logging.getLogger(__name__)
 _JOIN_SECONDS = 10.0
 _SPLICE_BYTES = 1 << 16
-_RECORDIO_MAGIC = 0xCED7230A
-_RECORDIO_MAX_BYTES = (1 << 29) - 1
 
 
 class ChannelFeeder:
@@ -111,7 +106,7 @@ class ChannelFeeder:
         channel = self._channel
         self._meter.enter("waiting for the source")
         try:
-            self._items = self._store.items(channel)
+            self._items = self._store.items(channel.uri, channel.data_type, channel.attribute_names)
             if channel.mode == "Pipe":
                 self._check_sizes()
                 remove_fifos(self._pipe_dir, channel.name)
@@ -296,7 +291,7 @@ class ChannelFeeder:
                 pieces, size = iter([content]), len(content)
         if wrapped:
             _check_record_size(source.uri, size)
-            fifo.write(struct.pack("<II", _RECORDIO_MAGIC, size))
+            fifo.write(recordio.header(size))
         is_sent = False
         # Smaller files are read and gathered: handing each one on by itself costs more.
         if size >= _SPLICE_BYTES and not compressed and is_file(source):
@@ -307,7 +302,7 @@ class ChannelFeeder:
                     self._map.look_at(bytes(memoryview(piece)[:HEAD_BYTES]))
                 fifo.write(piece)
         if wrapped:
-            fifo.write(bytes(-size % 4))
+            fifo.write(recordio.padding(size))
         self._meter.end_object()
 
     def _send_file(self, file: DataObject, fifo: FifoWriter) -> bool:
@@ -366,7 +361,7 @@ class ChannelFeeder:
                     return None
                 total += entry.size
                 if self._channel.record_wrapper == "RecordIO":
-                    total += 8 + -entry.size % 4
+                    total += recordio.HEADER_BYTES + len(recordio.padding(entry.size))
         return total
 
     def _check_sizes(self) -> None:
@@ -378,7 +373,7 @@ class ChannelFeeder:
 
 
 def _check_record_size(uri: str, size: int) -> None:
-    if size > _RECORDIO_MAX_BYTES:
+    if size > recordio.MAX_PAYLOAD_BYTES:
         raise SourceError(
             f"'{uri}' has {size:,} bytes, and a RecordIO record holds less than 2^29: split it, or "
             "send it without record wrapper 'RecordIO'"

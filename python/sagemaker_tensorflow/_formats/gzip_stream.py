@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import zlib
 from concurrent.futures import Executor, Future
+from typing import TYPE_CHECKING
 
-from sagemaker_tensorflow._datatools.batch import Bytes
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+GZIP_MAGIC = b"\x1f\x8b\x08"
+"""What each member begins with: the magic number, and deflate as the method."""
 
 _BLOCK_BYTES = 1 << 20
 _WINDOW_BYTES = 1 << 15
-# RFC 1952: magic, deflate, no flags, no time (equal records make equal files), no level, Unix.
-_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x03"
+# RFC 1952: no flags, no time (equal records make equal files), no level, Unix.
+_HEADER = GZIP_MAGIC + b"\x00\x00\x00\x00\x00\x00\x03"
 # An empty last block.
 _LAST_BLOCK = b"\x03\x00"
 
@@ -34,9 +39,9 @@ class GzipStream:
         self._size = 0
         self._begun = False
 
-    def add(self, data: Bytes) -> list[Future[bytes]]:
+    def add(self, data: Buffer) -> list[Future[bytes]]:
         """Takes more of what is to be compressed."""
-        self._pending += data.data
+        self._pending += memoryview(data)
         futures = []
         while len(self._pending) >= _BLOCK_BYTES:
             futures.append(self._submit(bytes(self._pending[:_BLOCK_BYTES])))

@@ -6,13 +6,13 @@ from __future__ import annotations
 import dataclasses
 import zlib
 
+from sagemaker_tensorflow._formats import recordio
+from sagemaker_tensorflow._formats.gzip_stream import GZIP_MAGIC
 from sagemaker_tensorflow._native import encode
 
 HEAD_BYTES = 1 << 16
 """How many bytes are looked at."""
 
-_RECORDIO_MAGIC = b"\x0a\x23\xd7\xce"
-_GZIP_MAGIC = b"\x1f\x8b\x08"
 _TFRECORD_HEADER_BYTES = 12
 _WINDOW_BITS = {"GZIP": zlib.MAX_WBITS + 16, "ZLIB": zlib.MAX_WBITS}
 # A length that nobody doubts, for a TFRecord whose first checksum is damaged.
@@ -57,7 +57,7 @@ def _compression(head: bytes) -> str:
     # A TFRecord's header has a checksum, so it goes first: no other guess is as sure.
     if _begins_with_tfrecord(head):
         return "NONE"
-    if head.startswith(_GZIP_MAGIC):
+    if head.startswith(GZIP_MAGIC):
         return "GZIP"
     return "ZLIB" if _may_be_zlib(head) and _inflate(head, zlib.MAX_WBITS) else "NONE"
 
@@ -65,7 +65,7 @@ def _compression(head: bytes) -> str:
 def _format(head: bytes) -> str | None:
     if _begins_with_tfrecord(head):
         return "TFRecord"
-    if head.startswith(_RECORDIO_MAGIC):
+    if head.startswith(recordio.MAGIC):
         return "RecordIO"
     if _begins_with_damaged_tfrecord(head):
         return "TFRecord"

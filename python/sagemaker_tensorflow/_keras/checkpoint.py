@@ -5,12 +5,17 @@ from __future__ import annotations
 
 import os
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_tensorflow._base import arguments
-from sagemaker_tensorflow._base.tensorflow_module import tf
+from sagemaker_tensorflow._base.tensorflow_module import tensorflow
 from sagemaker_tensorflow._job.input_config import is_reshuffled
 from sagemaker_tensorflow._keras.dataset_tree import pipe_mode_datasets
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = tensorflow()
 
 __all__ = ["PipeModeCheckpoint"]
 

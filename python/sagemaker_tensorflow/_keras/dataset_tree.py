@@ -3,8 +3,15 @@
 
 from __future__ import annotations
 
-from sagemaker_tensorflow._base.tensorflow_module import tf
+from typing import TYPE_CHECKING
+
+from sagemaker_tensorflow._base.tensorflow_module import tensorflow
 from sagemaker_tensorflow.pipemode import PipeModeDataset
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = tensorflow()
 
 
 def pipe_mode_datasets(dataset: tf.data.Dataset) -> list[PipeModeDataset]:

@@ -8,13 +8,18 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_tensorflow._base import arguments
-from sagemaker_tensorflow._base.tensorflow_module import tf
+from sagemaker_tensorflow._base.tensorflow_module import tensorflow
 from sagemaker_tensorflow._job import job_paths
 from sagemaker_tensorflow._keras.dataset_tree import pipe_mode_datasets
 from sagemaker_tensorflow.stats import ChannelStats, channel_stats
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+else:
+    tf = tensorflow()
 
 __all__ = ["PipeModeMetrics"]
 

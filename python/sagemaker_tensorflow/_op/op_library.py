@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sagemaker_tensorflow._base.tensorflow_module import tensorflow
 from sagemaker_tensorflow._op import op_cache, op_manifest, tensorflow_build
 from sagemaker_tensorflow._op.tensorflow_build import TensorFlowBuild, is_release
 from sagemaker_tensorflow.exceptions import OpLibraryError
@@ -67,16 +68,15 @@ def carried(minor: str) -> Path:
 
 @functools.cache
 def _load() -> _Loaded:
-    from sagemaker_tensorflow._base.tensorflow_module import tf
-
-    tensorflow = tensorflow_build.current()
+    tf = tensorflow()
+    build = tensorflow_build.current()
     problems: list[str] = []
-    for library in _candidates(tensorflow, problems):
+    for library in _candidates(build, problems):
         try:
             return _Loaded(library, tf.load_op_library(str(library.path)))
         except tf.errors.OpError as error:  # NotFoundError also of missing symbols
             problems.append(f"cannot load '{library.path}': {error.message}")
-    raise OpLibraryError(_explain(tensorflow, problems))
+    raise OpLibraryError(_explain(build, problems))
 
 
 def _candidates(tensorflow: TensorFlowBuild, problems: list[str]) -> Iterator[OpLibrary]:

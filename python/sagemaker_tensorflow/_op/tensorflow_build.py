@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from sagemaker_tensorflow._base.tensorflow_module import tensorflow
+
 
 class TensorFlowBuild(NamedTuple):
     """All that decides which op library fits."""
@@ -50,8 +52,7 @@ def current() -> TensorFlowBuild:
     Raises:
         OpLibraryError: If it cannot be imported.
     """
-    from sagemaker_tensorflow._base.tensorflow_module import tf
-
+    tf = tensorflow()
     flags = tf.sysconfig.get_compile_flags()
     return TensorFlowBuild(
         version=tf.version.VERSION,

@@ -4,7 +4,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TypeGuard
+from typing import Literal, TypeGuard
+
+DataType = Literal["S3Prefix", "ManifestFile", "AugmentedManifestFile"]
+"""What the URI of a data source names: the objects, or one that is a manifest of them."""
 
 
 class SourceError(Exception):

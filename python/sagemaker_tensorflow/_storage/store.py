@@ -8,10 +8,16 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sagemaker_tensorflow._feed.channel import Channel
 from sagemaker_tensorflow._storage import local_files
 from sagemaker_tensorflow._storage.manifest import parse_augmented_manifest, parse_manifest
-from sagemaker_tensorflow._storage.objects import DataObject, Item, Reference, SourceError, is_s3
+from sagemaker_tensorflow._storage.objects import (
+    DataObject,
+    DataType,
+    Item,
+    Reference,
+    SourceError,
+    is_s3,
+)
 from sagemaker_tensorflow._storage.read_ahead import FetchPool
 from sagemaker_tensorflow._storage.s3 import S3
 
@@ -36,30 +42,37 @@ class Store:
         # What was referred to is, for as long as this lives, what it was at the first look.
         self._seen: dict[str, DataObject] = {}  # guarded by _lock
 
-    def items(self, channel: Channel) -> list[Item]:
-        """Returns what ``channel`` consists of, in the order of its listing or manifest.
+    def items(
+        self, uri: str, data_type: DataType = "S3Prefix", attribute_names: tuple[str, ...] = ()
+    ) -> list[Item]:
+        """Returns what a data source consists of, in the order of its listing or manifest.
 
         The objects of a manifest are looked up if they are local. Of those in S3 only the first one
         is: it tells whether the way to them is open.
 
+        Args:
+            uri: A file, a folder, a glob or an S3 prefix; or the one object that is the manifest.
+            data_type: Which of these it is.
+            attribute_names: What is taken of each line of an augmented manifest.
+
         Raises:
             SourceError: If there is nothing, or something is wrong with it.
         """
-        if channel.data_type == "S3Prefix":
-            if is_s3(channel.uri):
-                return [(found,) for found in self._open_s3().list_objects(channel.uri)]
-            return [(found,) for found in local_files.list_files(channel.uri)]
-        if not is_s3(channel.uri) and local_files.local_path(channel.uri).is_dir():
+        if data_type == "S3Prefix":
+            if is_s3(uri):
+                return [(found,) for found in self._open_s3().list_objects(uri)]
+            return [(found,) for found in local_files.list_files(uri)]
+        if not is_s3(uri) and local_files.local_path(uri).is_dir():
             raise SourceError(
-                f"'{local_files.local_path(channel.uri)}' is a folder, and with type "
-                f"{channel.data_type} the URI names the one file that is the manifest"
+                f"'{local_files.local_path(uri)}' is a folder, and with type "
+                f"{data_type} the URI names the one file that is the manifest"
             )
-        manifest = self.stat(Reference(channel.uri, "manifest"))
+        manifest = self.stat(Reference(uri, "manifest"))
         text = self.read_whole(manifest)
-        if channel.data_type == "ManifestFile":
+        if data_type == "ManifestFile":
             items = parse_manifest(text, manifest.uri)
         else:
-            items = parse_augmented_manifest(text, manifest.uri, channel.attribute_names)
+            items = parse_augmented_manifest(text, manifest.uri, attribute_names)
         for entry in items[0]:
             if isinstance(entry, Reference):
                 self.stat(entry)

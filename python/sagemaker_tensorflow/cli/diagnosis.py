@@ -14,6 +14,7 @@ from typing import Any
 
 import sagemaker_tensorflow
 from sagemaker_tensorflow import mkldnn
+from sagemaker_tensorflow._base.tensorflow_module import tensorflow
 from sagemaker_tensorflow._job import input_config, job_paths
 from sagemaker_tensorflow._op import build_info, op_cache, op_library, op_manifest, tensorflow_build
 from sagemaker_tensorflow.exceptions import OpLibraryError, PipeModeDatasetException
@@ -89,19 +90,18 @@ def _version_of(name: str) -> str | None:
 
 def _tensorflow() -> Section:
     try:
-        tensorflow = tensorflow_build.current()
+        build = tensorflow_build.current()
     except OpLibraryError as error:
         return {"version": None, "import": f"error: {error}"}
-    from sagemaker_tensorflow._base.tensorflow_module import tf
-
+    tf = tensorflow()
     return {
-        "version": tensorflow.version,
-        "commit": tensorflow.commit,
-        "release": tensorflow.is_release,
+        "version": build.version,
+        "commit": build.commit,
+        "release": build.is_release,
         "built for": "GPU (CUDA)" if tf.test.is_built_with_cuda() else "CPU",
         "gpus seen": len(tf.config.list_physical_devices("GPU")),
-        "compile flags": " ".join(tensorflow.flags),
-        "path": str(tensorflow.root),
+        "compile flags": " ".join(build.flags),
+        "path": str(build.root),
     }
 
 

@@ -548,8 +548,8 @@ def test_a_folder_that_fails_is_removed(pipe_dir, tmp_path):
     # The second file goes between listing and copying.
     store_items = feeder._store.items
 
-    def items(channel):
-        found = store_items(channel)
+    def items(*source):
+        found = store_items(*source)
         (folder / "b").unlink()
         return found
 

@@ -8,7 +8,6 @@ import random
 import sys
 
 import pytest
-from sagemaker_tensorflow._feed.channel import Channel
 from sagemaker_tensorflow._storage import s3
 from sagemaker_tensorflow._storage.bodies import Bodies
 from sagemaker_tensorflow._storage.objects import DataObject, SourceError
@@ -154,11 +153,8 @@ def test_what_a_manifest_names_stays_the_same_for_a_job(bucket, reader):
     bucket("manifest", "\n".join(lines))
     bucket("first", b"1")
     bucket("second", b"2")
-    channel = Channel(
-        "c", f"{uri}/manifest", data_type="AugmentedManifestFile", attribute_names=("x-ref",)
-    )
     store = Store("test")
-    items = store.items(channel)
+    items = store.items(f"{uri}/manifest", "AugmentedManifestFile", ("x-ref",))
 
     def epoch():
         bodies = Bodies(items, store, 1 << 20, lambda future: concurrent.futures.wait([future]))

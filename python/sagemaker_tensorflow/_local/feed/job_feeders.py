@@ -151,7 +151,7 @@ def look(channel: Channel) -> Contents:
     """
     store = Store(f"look-{channel.name}")
     try:
-        items = store.items(channel)
+        items = store.items(channel.uri, channel.data_type, channel.attribute_names)
     except (SourceError, OSError) as error:
         raise ChannelError(channel.name, str(error)) from None
     finally:

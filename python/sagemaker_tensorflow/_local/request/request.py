@@ -16,7 +16,6 @@ from typing import Any, get_args
 
 from sagemaker_tensorflow._feed.channel import (
     Compression,
-    DataType,
     Distribution,
     Mode,
     RecordWrapper,
@@ -32,6 +31,7 @@ from sagemaker_tensorflow._local.request.fields import (
     Structure,
     Text,
 )
+from sagemaker_tensorflow._storage.objects import DataType
 
 Request = dict[str, Any]
 

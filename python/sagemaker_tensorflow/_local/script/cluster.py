@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from sagemaker_tensorflow._local.request.job import Job
+from sagemaker_tensorflow._local.script import mpi_rank
 
 _LOOPBACK = "127.0.0.1"
 
@@ -65,8 +66,6 @@ def mpi_command(job: Job, ranks_file: Path) -> list[str]:
             "HyperParameters.sagemaker_mpi_enabled: there is no mpirun; install Open MPI: "
             "apt-get install openmpi-bin"
         )
-    from sagemaker_tensorflow._local.script import mpi_rank
-
     processes = len(job.hosts) * job.processes_per_host
     return [
         mpirun,
