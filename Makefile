@@ -177,6 +177,6 @@ $(tools): requirements-dev.txt | $(system)
 	pip install --quiet --no-deps 'tf_keras==$(basename $(TF_VERSION)).*'
 	touch $@
 
-$(editable): $(tools) pyproject.toml setup.py
+$(editable): $(tools) pyproject.toml python/sagemaker_tensorflow/_version.py setup.py
 	pip install --quiet --no-build-isolation --no-deps --editable .
 	touch $@

@@ -12,10 +12,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import hashlib
-import json
 import os
 import platform
-import runpy
 import shlex
 import shutil
 import subprocess
@@ -27,6 +25,8 @@ from pathlib import Path
 
 import check_hardening
 import fetch_tensorflow
+
+from build.op_libraries import manifests
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "sagemaker_tensorflow"
@@ -252,11 +252,9 @@ def repair(wheel: Path, toolchain: Toolchain) -> Path:
     shutil.rmtree(unpacked, ignore_errors=True)
     run(SCRIPTS / "wheel", "unpack", f"--dest={unpacked}", wheel)
     [content] = unpacked.iterdir()
-    for path in (content / PACKAGE / "_oplib").glob("*.json"):
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        library = path.with_suffix(".so")
-        manifest["sha256"] = hashlib.sha256(library.read_bytes()).hexdigest()
-        path.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    for library in (content / PACKAGE / "_oplib").glob("*.so"):
+        manifest = manifests.read(library)
+        manifests.write(library, manifest._replace(sha256=manifests.sha256_of_file(library)))
     # ISA-L's licence asks to go with it.
     licence = toolchain.root / "usr" / "share" / "doc" / "libisal2" / "copyright"
     if not licence.is_file():
@@ -293,12 +291,11 @@ def check(wheel: Path, toolchain: Toolchain, minors: set[str]) -> None:
 
 def check_ops(package: Path, minors: set[str]) -> None:
     """Makes sure that the op libraries are those asked for, and their sources are there."""
-    functions = runpy.run_path(str(ROOT / "python" / PACKAGE / "_op" / "op_manifest.py"))
-    sources = functions["sha256_of_sources"](package / "_src")
+    sources = manifests.sha256_of_sources(package / "_src")
     found = set()
     for library in (package / "_oplib").glob("*.so"):
-        manifest = functions["read"](library)
-        if manifest.sha256 != functions["sha256_of_file"](library):
+        manifest = manifests.read(library)
+        if manifest.sha256 != manifests.sha256_of_file(library):
             raise SystemExit(f"error: {library.name} is not the one of its manifest")
         if manifest.source_sha256 != sources:
             raise SystemExit(f"error: _src is not what {library.name} was built from")

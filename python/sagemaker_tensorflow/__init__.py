@@ -41,8 +41,7 @@ if TYPE_CHECKING:
     from sagemaker_tensorflow.stats import ChannelStats, channel_stats
 
 from sagemaker_tensorflow import mkldnn
-
-__version__ = "3.0.0"
+from sagemaker_tensorflow._version import __version__ as __version__
 
 # Where each public name lives.
 _MODULE_OF = {

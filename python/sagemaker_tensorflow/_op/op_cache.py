@@ -13,9 +13,9 @@ import os
 import stat
 from pathlib import Path
 
-from sagemaker_tensorflow import __version__
 from sagemaker_tensorflow._op import op_manifest, op_sources
 from sagemaker_tensorflow._op.tensorflow_build import TensorFlowBuild
+from sagemaker_tensorflow._version import __version__
 from sagemaker_tensorflow.exceptions import OpLibraryError
 
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The manifest beside each op library: what it was built from, and its hash.
 
-``setup.py`` runs this file by itself, so it imports nothing of the package.
+A build loads this file by itself, so it imports nothing of the package.
 """
 
 from __future__ import annotations

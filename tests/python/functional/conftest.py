@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Fixtures of the tests that run TensorFlow."""
+"""Fixtures that several functional tests share: servers, files, and jobs of ``pipemode run``."""
 
 import os
 from importlib import metadata
 
 import pytest
 from fork_server import ForkServer
+from run_helpers import FILES, RECORD, RECORDS, Command, write_script
+from sagemaker_tensorflow.records import RecordWriter
 
 
 @pytest.fixture(scope="session")
@@ -26,6 +28,26 @@ def keras_2_server(fork_server):
         yield server
 
 
+@pytest.fixture
+def fifo(tmp_path):
+    """A FIFO that belongs to no channel."""
+    path = tmp_path / "fifo"
+    os.mkfifo(path)
+    return path
+
+
+@pytest.fixture
+def file_of(tmp_path):
+    """Makes a file of the given bytes."""
+
+    def make(data):
+        path = tmp_path / "file"
+        path.write_bytes(data)
+        return path
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory):
     """A real S3 server; see s3_server.py."""
@@ -38,7 +60,7 @@ def s3_server(tmp_path_factory):
 
 @pytest.fixture
 def s3_variables(tmp_path, s3_server):
-    """By which S3 clients find ``s3_server``, and nothing of whoever runs the tests."""
+    """By which S3 clients find ``s3_server``, and nothing of the environment of the tests."""
     from s3_server import ACCESS_KEY, SECRET_KEY
 
     return {
@@ -74,3 +96,38 @@ def write(job):
         return job
 
     return write
+
+
+@pytest.fixture(scope="session")
+def training_data(tmp_path_factory):
+    """A folder of ``RECORDS`` TFRecords in ``FILES`` files."""
+    folder = tmp_path_factory.mktemp("data")
+    for number in range(FILES):
+        with RecordWriter(folder / f"{number}.tfrecord", "TFRecord") as writer:
+            for _ in range(RECORDS // FILES):
+                writer.write(RECORD)
+    return folder
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    """Where commands are started; what jobs write goes into its ``out``."""
+    (tmp_path / "out").mkdir()
+    return tmp_path
+
+
+@pytest.fixture
+def run_job(work_dir, training_data):
+    """Runs a script's text as a job with one channel, and sees that nothing is left of it."""
+
+    def run(text, *arguments, channels=("training",), timeout=90, **options):
+        with start(text, *arguments, channels=channels, **options) as command:
+            return command.finish(timeout)
+
+    def start(text, *arguments, channels=("training",), **options):
+        script = write_script(work_dir, text)
+        given = [f"--channel={channel}={training_data}" for channel in channels]
+        return Command(work_dir, script, *given, "--output-path=out", *arguments, **options)
+
+    run.start = start
+    return run

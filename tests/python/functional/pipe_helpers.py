@@ -3,6 +3,7 @@
 
 import contextlib
 import gzip
+import itertools
 import os
 import platform
 import signal
@@ -33,6 +34,26 @@ def stream(records, record_format, compression_type=None, **options):
         return data
     compressor = zlib.compressobj(wbits=WINDOW_BITS[compression_type])
     return compressor.compress(data) + compressor.flush()
+
+
+def tfrecord_header(length):
+    """A valid header of a TFRecord of this length, whatever follows it."""
+    data = length.to_bytes(8, "little")
+    # A payload's CRC stands at the end of its record.
+    return data + stream([data], "TFRecord")[-4:]
+
+
+def flip_bit(data, position):
+    """``data`` with one wrong bit, in the byte at ``position``."""
+    changed = bytearray(data)
+    changed[position] ^= 1
+    return bytes(changed)
+
+
+def split(batch):
+    """The records of a batch, which is all their bytes and their offsets in these."""
+    data, offsets = batch
+    return [data[begin:end].tobytes() for begin, end in itertools.pairwise(offsets)]
 
 
 def lists_of_records(record_format, **sizes):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import textwrap
 from pathlib import Path
 
@@ -28,6 +29,24 @@ def read(channel="training", limit=None):
                 break
     return count
 
+"""
+
+
+# Of the channel that `training_data` has: more than pipes and read-ahead hold, so that a host has
+# not sent it all before it is read.
+RECORDS = 600
+RECORD = bytes(100_000)
+FILES = 3
+
+# Scripts that have begun to read, and then go on as told; the second one will not end by itself.
+HANGS = """
+read(limit=1)
+Path(HERE, "reads").write_text("")
+"""
+STUBBORN = """
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, signal.SIG_IGN)
+subprocess.Popen(["setsid", "sleep", "1000"])
 """
 
 
@@ -117,6 +136,24 @@ def write_script(folder, text, name="train.py"):
     body = textwrap.dedent(text).replace("HERE", repr(str(folder)))
     path.write_text(PRELUDE + body)
     return path
+
+
+def make_folder(path):
+    """Makes a folder with a file in it."""
+    path.mkdir()
+    (path / "file").write_text("text")
+    return path
+
+
+def model_of(output):
+    """The files of the model that was collected below the folder ``output``, by name."""
+    [path] = output.glob("*/output/model.tar.gz")
+    with tarfile.open(path) as archive:
+        return {
+            member.name: archive.extractfile(member).read().decode()
+            for member in archive.getmembers()
+            if member.isfile()
+        }
 
 
 SIGINT_EXIT = 128 + signal.SIGINT

@@ -9,20 +9,13 @@ import zlib
 import pytest
 import tensorflow as tf
 from dataset_helpers import make, read, records
-from pipe_helpers import COMPRESSIONS, FORMATS, feed, stream
+from pipe_helpers import COMPRESSIONS, FORMATS, feed, flip_bit, stream
 
 RECORDS = [b"first", b"second!", b"third record"]
 
 
 def frame(record):
     return stream([record], "TFRecord")
-
-
-def corrupt(framed, position):
-    """Flips one bit."""
-    changed = bytearray(framed)
-    changed[position] ^= 1
-    return bytes(changed)
 
 
 def read_stream(job, data, record_format="TFRecord", **options):
@@ -141,8 +134,8 @@ def test_members_one_after_the_other_some_of_them_empty(job):
         (gzip.compress(TFRECORD) + b"\x1f", "the stream ends inside a member"),
         (gzip.compress(TFRECORD) + b"garbage", "garbage follows a complete member"),
         (gzip.compress(TFRECORD) + b"\0", "garbage follows a complete member"),
-        (corrupt(gzip.compress(TFRECORD), -5), "checksum mismatch"),
-        (corrupt(gzip.compress(TFRECORD), -1), "length mismatch"),
+        (flip_bit(gzip.compress(TFRECORD), -5), "checksum mismatch"),
+        (flip_bit(gzip.compress(TFRECORD), -1), "length mismatch"),
         (TFRECORD, "bad header; is this stream really gzip\\? Where the service decompresses"),
         (
             zlib.compress(TFRECORD),
@@ -192,7 +185,7 @@ def test_objects_of_which_only_some_are_compressed(job):
 
 @pytest.mark.parametrize("position", range(12))
 def test_the_length_of_a_tfrecord_is_wrong(job, position):
-    data = frame(b"first") + corrupt(frame(b"second!"), position) + frame(b"third")
+    data = frame(b"first") + flip_bit(frame(b"second!"), position) + frame(b"third")
     elements, error = read_stream(job, data)
     assert elements == [b"first"]
     check_data_loss(error, "length CRC mismatch; the stream is corrupt", "record 1 at byte 21: ")
@@ -208,7 +201,7 @@ def test_the_length_of_a_tfrecord_is_wrong(job, position):
 )
 def test_the_header_of_a_recordio_part_is_wrong(job, position, message):
     first = stream([b"first"], "RecordIO")
-    data = first + corrupt(stream([b"second!"], "RecordIO"), position)
+    data = first + flip_bit(stream([b"second!"], "RecordIO"), position)
     elements, error = read_stream(job, data, "RecordIO")
     assert elements == [b"first"]
     check_data_loss(error, message, f"record 1 at byte {len(first)}: ")
@@ -233,7 +226,7 @@ def test_a_new_recordio_record_inside_another(job):
 @pytest.mark.parametrize("size", [10, len(LONG)], ids=["short", "long"])
 def test_a_payload_that_is_wrong(job, size):
     """That record is lost, but where the next one begins is known."""
-    wrong = corrupt(frame(bytes(size)), -5)
+    wrong = flip_bit(frame(bytes(size)), -5)
     feed(job.make_fifo(), frame(b"before"), wrong, frame(b"between"), wrong, frame(b"after"))
     iterator = iter(make())
     assert next(iterator).numpy() == b"before"
@@ -249,7 +242,7 @@ def test_a_payload_that_is_wrong(job, size):
 def good_and_bad(letters):
     """A stream of records, the capital ones of them corrupt."""
     return b"".join(
-        corrupt(frame(letter.encode()), -1) if letter.isupper() else frame(letter.encode())
+        flip_bit(frame(letter.encode()), -1) if letter.isupper() else frame(letter.encode())
         for letter in letters
     )
 
@@ -292,7 +285,7 @@ def test_skip_counts_what_it_drops_within_the_limit(job):
     ("data", "elements"),
     [
         (good_and_bad("aBcDEf"), [b"a", b"c", b"f"]),
-        (good_and_bad("ab") + corrupt(frame(b"c"), 0) + frame(b"d"), [b"a", b"b"]),
+        (good_and_bad("ab") + flip_bit(frame(b"c"), 0) + frame(b"d"), [b"a", b"b"]),
         (good_and_bad("ab")[:-1], [b"a"]),
     ],
     ids=["payload", "length", "end"],

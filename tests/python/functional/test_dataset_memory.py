@@ -7,7 +7,7 @@ import struct
 import zlib
 
 import pytest
-from pipe_helpers import feed, stream
+from pipe_helpers import feed, stream, tfrecord_header
 
 MIB = 1 << 20
 
@@ -51,23 +51,24 @@ def read_epoch(job, fork_server, data, **options):
         return program.result(timeout=100)
 
 
-def masked_crc(data):
-    """From a frame: the CRC of its payload stands at the end."""
-    return stream([data], "TFRecord")[-4:]
-
-
-def length_only(length, payload=b""):
-    """The beginning of a TFRecord: a length, its right CRC, and some of the payload."""
-    encoded = struct.pack("<Q", length)
-    return encoded + masked_crc(encoded) + payload
-
-
 @pytest.mark.parametrize(
     ("record_format", "data", "message"),
     [
-        ("TFRecord", length_only(1 << 60, b"x" * 100), "of 1152921504606846976 bytes is longer"),
-        ("TFRecord", length_only((1 << 64) - 1), "of 18446744073709551615 bytes is longer than"),
-        ("TFRecord", length_only(1 << 30, b"x" * 1000), "a payload of 1073741824 bytes, after"),
+        (
+            "TFRecord",
+            tfrecord_header(1 << 60) + b"x" * 100,
+            "of 1152921504606846976 bytes is longer",
+        ),
+        (
+            "TFRecord",
+            tfrecord_header((1 << 64) - 1),
+            "of 18446744073709551615 bytes is longer than",
+        ),
+        (
+            "TFRecord",
+            tfrecord_header(1 << 30) + b"x" * 1000,
+            "a payload of 1073741824 bytes, after",
+        ),
         (
             "RecordIO",
             struct.pack("<II", 0xCED7230A, (1 << 29) - 1) + b"x" * 1000,

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from run_helpers import Command, write_script
+from run_helpers import Command, model_of, write_script
 from sagemaker_tensorflow._local.show import wording
 from sagemaker_tensorflow.records import RecordWriter
 
@@ -37,11 +37,6 @@ def data(tmp_path_factory):
             for record in range(RECORDS // 4):
                 writer.write(b"%d" % (number * 16 + record))
     return folder
-
-
-def model_of(folder):
-    shutil.unpack_archive(next(folder.glob("*/output/model.tar.gz")), folder / "model")
-    return {path.name: path.read_text() for path in (folder / "model").iterdir()}
 
 
 def check_outcome(folder, data, ended):
