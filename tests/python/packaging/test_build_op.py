@@ -23,7 +23,8 @@ USE_IT = """
 import sys
 import tensorflow as tf
 tf.version.VERSION += "-rc0"
-from sagemaker_tensorflow import PipeModeDataset, _op_library, testing
+from sagemaker_tensorflow import PipeModeDataset, testing
+from sagemaker_tensorflow._op import op_library
 with testing.serve({"training": [[b"a", b"b"]]}, "TFRecord") as host:
     ds = PipeModeDataset(
         "training", "TFRecord",

@@ -36,8 +36,8 @@ STANDS_ON = {
     "_local/script": "_feed _local/folders _local/request mkldnn",
     "_local/run": "_base _feed _local/feed _local/folders _local/request _local/script",
     "_local/show": "_feed _local/feed _local/request _local/run _local/script",
-    "_datatools": "_feed _formats _native _storage",
-    "_benchmark": "_feed _formats _native __init__ channels parsing pipemode",
+    "_datatools": "_formats _native _storage",
+    "_benchmark": "_formats _native __init__",
     "cli": "__init__ exceptions mkldnn _base _benchmark _datatools _feed _job _local/folders"
     " _local/request _local/run _local/script _local/show _native _op",
     "__main__": "cli",
