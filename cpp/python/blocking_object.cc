@@ -26,7 +26,7 @@ bool IsMainThread() { return ::syscall(SYS_gettid) == ::getpid(); }
 
 }  // namespace
 
-void BlockingObject::Close() {
+void BlockingObject::Close(bool wait) {
   closed_.store(true, std::memory_order_release);
   cancel_.Cancel();
   // The copy of a mutex that another thread held at the fork is never let go.
@@ -35,13 +35,23 @@ void BlockingObject::Close() {
   Gil gil;
   gil.Release();
   // The call that is going on ends at once.
-  const std::lock_guard<std::mutex> lock(mutex_);
-  Release();
+  std::unique_lock<std::mutex> lock(mutex_, std::defer_lock);
+  if (wait) lock.lock();
+  if (wait || lock.try_lock()) Release();
 }
 
-void BlockingObject::Forwarder::OnBlock() { object_.call_->OnBlock(); }
+void BlockingObject::Forwarder::OnBlock() {
+  object_.is_waiting_.store(true, std::memory_order_relaxed);
+  object_.call_->OnBlock();
+}
 
 void BlockingObject::Forwarder::OnTick() { object_.call_->OnTick(); }
+
+// Only the one call that is going on writes it.
+void BlockingObject::Forwarder::OnWaited(Wait::Clock::duration time) {
+  object_.waited_.store(object_.waited_.load(std::memory_order_relaxed) + time,
+                        std::memory_order_relaxed);
+}
 
 void BlockingObject::Forwarder::OnStillWaiting(std::string_view what, std::chrono::seconds waited) {
   object_.call_->OnStillWaiting(what, waited);
@@ -78,6 +88,7 @@ BlockingObject::Call::Call(BlockingObject* object)
 
 BlockingObject::Call::~Call() {
   object_.Publish();
+  object_.is_waiting_.store(false, std::memory_order_relaxed);
   if (object_.closed()) object_.Release();
   object_.call_ = nullptr;
   object_.owner_.store(std::thread::id(), std::memory_order_relaxed);

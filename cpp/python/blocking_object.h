@@ -26,11 +26,20 @@ class BlockingObject {
   BlockingObject(const BlockingObject&) = delete;
   BlockingObject& operator=(const BlockingObject&) = delete;
 
+  // How long calls have slept so far, the one that is going on among them.
+  double seconds_waited() const noexcept {
+    return std::chrono::duration<double>(waited_.load(std::memory_order_relaxed)).count();
+  }
+  // Whether a call is going on that had to sleep; of a writer, for a reader looks now and then
+  // whether it is to end as if it had.
+  bool is_waiting() const noexcept { return is_waiting_.load(std::memory_order_relaxed); }
+
   // Ends the call that is going on, and every later one, with CancelledError, and lets go of what
   // the object holds. Any thread may call it, and so may a signal handler that runs in the midst of
   // a call; then the object lets go at the end of that call. In a forked child, which holds nothing
-  // of it, only calls end.
-  void Close();
+  // of it, only calls end. Unless `wait`, it does not wait for that end, which a file system that
+  // hangs may hold up; then the next Close() lets go for sure.
+  void Close(bool wait = true);
 
  protected:
   // `name` is what messages call the object. `log_level` is the method of Python's logging.Logger
@@ -58,6 +67,7 @@ class BlockingObject {
     explicit Forwarder(BlockingObject* object) : object_(*object) {}
     void OnBlock() override;
     void OnTick() override;
+    void OnWaited(Wait::Clock::duration time) override;
     void OnStillWaiting(std::string_view what, std::chrono::seconds waited) override;
 
    private:
@@ -69,6 +79,8 @@ class BlockingObject {
   CancelToken cancel_;
   Forwarder forwarder_;
   std::atomic<bool> closed_{false};
+  std::atomic<Wait::Clock::duration> waited_{Wait::Clock::duration::zero()};
+  std::atomic<bool> is_waiting_{false};
   std::mutex mutex_;                      // held during a call; never waited for with the GIL held
   std::atomic<std::thread::id> owner_{};  // the thread that holds `mutex_`
   Call* call_ = nullptr;                  // guarded by `mutex_`

@@ -332,7 +332,8 @@ void BindReaders(py::module_& module) {
       .def("read_batch", &Reader::ReadBatch, "See records.RecordReader.", "max_records"_a,
            "max_bytes"_a = py::none())
       .def("skip", &Reader::Skip, "See records.RecordReader.", "count"_a)
-      .def("close", &Reader::Close, kCloseDoc)
+      .def(
+          "close", [](Reader& self) { self.Close(); }, kCloseDoc)
       .def("__enter__", [](py::object self) { return self; })
       .def("__exit__", [](Reader& self, const py::args&) { self.Close(); })
       .def_property_readonly("records", &Reader::records, "Records handed out or skipped so far.")

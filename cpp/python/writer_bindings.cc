@@ -73,6 +73,14 @@ class ChannelWriter final : public BlockingObject {
     return writer_->Write(bytes.get());
   }
 
+  std::optional<uint64_t> WriteFile(int fd, int64_t size) {
+    Call call(this);
+    CheckBegun("write_file()");
+    const uint64_t bytes = AtLeast(0, size, "size");
+    call.gil().Release();
+    return writer_->WriteFile(fd, bytes);
+  }
+
   void EndEpoch() {
     Call call(this);
     CheckBegun("end_epoch()");
@@ -116,15 +124,14 @@ WriterFault ParseFault(const std::optional<std::string>& name) {
   throw InvalidArgumentError("fault '" + *name + "' is not one of None, 'stop', 'stall', 'die'");
 }
 
-std::unique_ptr<ChannelWriter> MakeChannelWriter(const std::filesystem::path& pipe_dir,
-                                                 const std::string& channel, int64_t first_epoch,
-                                                 int64_t chunk_bytes,
-                                                 std::optional<double> bytes_per_second,
-                                                 const std::optional<std::string>& fault,
-                                                 int64_t fault_at_byte) {
+std::unique_ptr<ChannelWriter> MakeChannelWriter(
+    const std::filesystem::path& pipe_dir, const std::string& channel, int64_t first_epoch,
+    int64_t chunk_bytes, std::optional<double> bytes_per_second, int64_t pipe_bytes,
+    const std::optional<std::string>& fault, int64_t fault_at_byte) {
   FifoWriterOptions options;
   options.chunk_bytes = AtLeast(1, chunk_bytes, "chunk_bytes");
   options.bytes_per_second = bytes_per_second.value_or(std::numeric_limits<double>::infinity());
+  options.pipe_bytes = AtLeast(0, pipe_bytes, "pipe_bytes");
   options.fault = ParseFault(fault);
   options.fault_at_byte = AtLeast(0, fault_at_byte, "fault_at_byte");
   return std::make_unique<ChannelWriter>(pipe_dir.string(), channel,
@@ -163,6 +170,31 @@ Raises:
     CancelledError: After ``cancel()``.
 )doc";
 
+constexpr char kCancelDoc[] =
+    R"doc(Closes the FIFO; ends the call that another thread is in, and every later one, with
+CancelledError.
+
+Args:
+    wait: Whether to wait for the end of that call, which a file that hangs may hold up.
+)doc";
+
+constexpr char kWriteFileDoc[] =
+    R"doc(Hands on up to ``size`` bytes of a file, from its position on, without reading them.
+
+Args:
+    fd: The file. It must not be written to before the reader has its bytes.
+    size: In bytes.
+
+Returns:
+    How many they were: fewer if the file ends, or once the epoch is over early. ``None``: this file
+    cannot be handed on so, and has to be read.
+
+Raises:
+    FailedPreconditionError: Before ``begin_epoch()``.
+    CancelledError: After ``cancel()``.
+    OSError: If the file cannot be read.
+)doc";
+
 }  // namespace
 
 void BindWriters(py::module_& module) {
@@ -181,21 +213,25 @@ void BindWriters(py::module_& module) {
                             py::module_local())
       .def(py::init(&MakeChannelWriter), "pipe_dir"_a, "channel"_a, py::kw_only(),
            "first_epoch"_a = 0, "chunk_bytes"_a = int64_t{1} << 20,
-           "bytes_per_second"_a = py::none(), "fault"_a = py::none(), "fault_at_byte"_a = 0)
+           "bytes_per_second"_a = py::none(), "pipe_bytes"_a = 0, "fault"_a = py::none(),
+           "fault_at_byte"_a = 0)
       .def("begin_epoch", &ChannelWriter::BeginEpoch, kBeginEpochDoc)
       .def("write", &ChannelWriter::Write, kWriteDoc, "data"_a)
+      .def("write_file", &ChannelWriter::WriteFile, kWriteFileDoc, "fd"_a, "size"_a)
       .def("end_epoch", &ChannelWriter::EndEpoch,
            "Closes the FIFO: its reader sees the end of the epoch.")
-      .def("cancel", &ChannelWriter::Close,
-           "Closes the FIFO; ends the call that another thread is in, and every later one, with "
-           "CancelledError.")
+      .def("cancel", &ChannelWriter::Close, kCancelDoc, py::kw_only(), "wait"_a = true)
       .def_property_readonly("epoch", &ChannelWriter::epoch,
                              "Number of the current epoch, or of the next one between two.")
       .def_property_readonly("path", &ChannelWriter::path, "FIFO of that epoch.")
       .def_property_readonly("bytes_written", &ChannelWriter::bytes_written,
                              "Bytes written in the current or last epoch, as of the last call.")
       .def_property_readonly("reader_closed", &ChannelWriter::reader_closed,
-                             "Whether its reader closed it early.");
+                             "Whether its reader closed it early.")
+      .def_property_readonly("seconds_waited", &ChannelWriter::seconds_waited,
+                             "How long calls have slept so far, that which goes on now, too.")
+      .def_property_readonly("is_waiting", &ChannelWriter::is_waiting,
+                             "Whether a call goes on that had to wait.");
 }
 
 }  // namespace pipemode::python

@@ -11,8 +11,9 @@ from typing import Any
 from sagemaker_tensorflow._base import arguments
 from sagemaker_tensorflow._formats import recordio
 from sagemaker_tensorflow._formats.gzip_stream import GZIP_MAGIC
-from sagemaker_tensorflow._job import input_config, job_paths
+from sagemaker_tensorflow._job import job_paths
 from sagemaker_tensorflow._job.channel_files import ChannelFiles, FilesArgument, list_files
+from sagemaker_tensorflow._job.input_config import ChannelSettings, InputConfig
 from sagemaker_tensorflow.exceptions import PipeModeDatasetException
 from sagemaker_tensorflow.pipemode import PipeModeDataset
 
@@ -95,15 +96,14 @@ def channel_dataset(
         compression_type = "AUTO"
     _check_shard_files(shard_files)
     _check_parallel_reads(num_parallel_reads)
-    config = input_config.load_input_data_config(job_paths.config_dir(config_dir))
-    mode = input_config.input_mode(config, channel)
-    if shard_files is not None and input_config.is_sharded(config, channel):
+    settings = InputConfig.load(job_paths.config_dir(config_dir)).channel(channel)
+    if shard_files is not None and settings.is_sharded:
         raise PipeModeDatasetException(
             f"channel '{channel}' has S3DistributionType ShardedByS3Key: each host gets its own "
             "objects, and shard_files would drop some of them; leave it out"
         )
     source: str | ChannelFiles = channel
-    if mode == "pipe":
+    if settings.mode == "pipe":
         if files is not None:
             raise PipeModeDatasetException(
                 f"channel '{channel}' is in Pipe mode, where the service sends all of its objects: "
@@ -112,10 +112,8 @@ def channel_dataset(
     else:
         folder = Path(job_paths.pipe_dir(pipe_dir)).absolute() / channel
         if num_parallel_reads is None:
-            num_parallel_reads = _FAST_FILE_READS if mode == "fastfile" else 0
-        source = _find(
-            channel, folder, config[channel], record_format, files, shard_files, num_parallel_reads
-        )
+            num_parallel_reads = _FAST_FILE_READS if settings.mode == "fastfile" else 0
+        source = _find(settings, folder, record_format, files, shard_files, num_parallel_reads)
     dataset = PipeModeDataset(
         source,
         record_format,
@@ -125,15 +123,14 @@ def channel_dataset(
         state_dir=state_dir,
         **options,
     )
-    if mode == "pipe" and shard_files is not None:
+    if settings.mode == "pipe" and shard_files is not None:
         dataset = dataset.shard(*shard_files)
     return dataset
 
 
 def _find(
-    channel: str,
+    settings: ChannelSettings,
     folder: Path,
-    settings: dict[str, Any],
     record_format: str,
     chosen: FilesArgument,
     shard_files: tuple[int, int] | None,
@@ -141,18 +138,17 @@ def _find(
 ) -> ChannelFiles:
     if not folder.is_dir():
         raise PipeModeDatasetException(
-            f"channel '{channel}' has TrainingInputMode {settings['TrainingInputMode']!r}, but "
-            f"there is no folder '{folder}'; pass the pipe_dir that has it, or set "
-            "SAGEMAKER_BASE_DIR"
+            f"channel '{settings.name}' has TrainingInputMode {settings.said_mode!r}, but there is "
+            f"no folder '{folder}'; pass the pipe_dir that has it, or set SAGEMAKER_BASE_DIR"
         )
-    files = list_files(channel, folder, chosen)
+    files = list_files(settings.name, folder, chosen)
     paths = [file.uri for file in files]
     return ChannelFiles(
-        channel,
+        settings.name,
         paths,
         [file.size for file in files],
         shard_files or (1, 0),
-        _service_would_wrap(settings, record_format, paths),
+        settings.is_wrapped and _holds_objects(record_format, paths),
         num_parallel_reads,
     )
 
@@ -181,10 +177,8 @@ def _check_parallel_reads(num_parallel_reads: int | None) -> None:
         raise ValueError(f"num_parallel_reads must be at least 1, not {num_parallel_reads}")
 
 
-def _service_would_wrap(settings: dict[str, Any], record_format: str, paths: list[str]) -> bool:
-    """Returns whether in Pipe mode each object would come as one RecordIO record."""
-    if str(settings.get("RecordWrapperType", "")).lower() != "recordio":
-        return False
+def _holds_objects(record_format: str, paths: list[str]) -> bool:
+    """Returns whether what is to be read as RecordIO are objects that hold no records yet."""
     if record_format.lower() != "recordio":
         return False
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from sagemaker_tensorflow._base import arguments
 from sagemaker_tensorflow._base.tensorflow_module import tensorflow
-from sagemaker_tensorflow._job import input_config, job_paths, worker_lock
+from sagemaker_tensorflow._job import job_paths, worker_lock
 from sagemaker_tensorflow._job.channel_files import ChannelFiles
+from sagemaker_tensorflow._job.input_config import InputConfig
 from sagemaker_tensorflow._op import op_library
 from sagemaker_tensorflow.exceptions import ChannelTypeError, PipeModeDatasetException
 from sagemaker_tensorflow.stats import ChannelStats, channel_stats
@@ -38,6 +39,7 @@ _PUBLIC_ATTRIBUTES = (
     "benchmark_records_interval",
     "channel",
     "input_data_config",
+    "is_reshuffled",
     "max_corrupted_records_to_skip",
     "pipe_dir",
     "record_format",
@@ -122,6 +124,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
 
     Attributes:
         attributes: The names as a tuple, or ``None``.
+        is_reshuffled: Whether the service sends the objects in another order in each epoch.
 
     Raises:
         PipeModeDatasetException: If the channel is unknown or not in Pipe mode, its name is not
@@ -191,14 +194,12 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         self.benchmark = benchmark
         self.benchmark_records_interval = benchmark_records_interval
         self.max_corrupted_records_to_skip = max_corrupted_records_to_skip
-        self.input_data_config = input_config.load_input_data_config(
-            job_paths.config_dir(config_dir)
-        )
-        if files is not None:
-            of_source = _of_files(files)
-        else:
-            of_source = _of_pipes(self.input_data_config, self.channel)
-        self.attributes = _attributes(attributes, self.input_data_config, self.channel)
+        config = InputConfig.load(job_paths.config_dir(config_dir))
+        self.input_data_config = config.as_read
+        of_source = _of_files(files) if files is not None else _of_pipes(config, self.channel)
+        self.attributes = _attributes(attributes, config, self.channel)
+        settings = config.find(self.channel)
+        self.is_reshuffled = files is None and settings is not None and settings.is_reshuffled
         if files is None:
             _take_state(self.state_dir, self.channel)
         self._arguments: dict[str, Any] = {
@@ -227,7 +228,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             "strip_carriage_return": strip_carriage_return,
             "manifest_attributes": list(self.attributes or ()),
         }
-        self._tf_options = _shard_options(self.input_data_config, self.channel)
+        self._tf_options = _shard_options(config, self.channel)
         super().__init__(self._make_variant())
 
     def repeat(self, count: Any = None, name: str | None = None) -> tf.data.Dataset:
@@ -411,47 +412,44 @@ def _of_files(files: ChannelFiles) -> dict[str, Any]:
     }
 
 
-def _of_pipes(config: input_config.InputDataConfig, channel: Any) -> dict[str, Any]:
+def _of_pipes(config: InputConfig, channel: Any) -> dict[str, Any]:
     """Returns the op's arguments that are about FIFOs, having made sure that they can be read."""
     pipe_channels = []
     if isinstance(channel, str):
-        input_config.check_pipe_channel(config, channel)
+        config.pipe_channel(channel)
     else:
         # Its value is known only when the graph runs: the op checks it.
-        pipe_channels = input_config.pipe_channels(config)
+        pipe_channels = config.pipe_channels
     return {
         "files": tf.constant([], tf.string),
         "file_sizes": tf.constant([], tf.int64),
         "pipe_channels": pipe_channels,
-        "reshuffled_channels": [
-            name for name in config if input_config.is_reshuffled(config, name)
-        ],
+        "reshuffled_channels": config.reshuffled_channels,
     }
 
 
-def _shard_options(
-    config: input_config.InputDataConfig, channel: Any
-) -> tuple[tf.data.Options, ...]:
+def _shard_options(config: InputConfig, channel: Any) -> tuple[tf.data.Options, ...]:
     """Returns how ``tf.distribute`` is to divide a channel among workers, where that is known.
 
     What the service has divided must not be divided again; what each host gets in full must be.
     """
-    sharded = input_config.is_sharded(config, channel) if isinstance(channel, str) else None
-    if sharded is None:
+    settings = config.find(channel)
+    if settings is None or settings.is_sharded is None:
         return ()
     policy = tf.data.experimental.AutoShardPolicy
     options = tf.data.Options()
-    options.experimental_distribute.auto_shard_policy = policy.OFF if sharded else policy.DATA
+    options.experimental_distribute.auto_shard_policy = (
+        policy.OFF if settings.is_sharded else policy.DATA
+    )
     return (options,)
 
 
-def _attributes(
-    attributes: Any, config: input_config.InputDataConfig, channel: Any
-) -> tuple[str, ...] | None:
+def _attributes(attributes: Any, config: InputConfig, channel: Any) -> tuple[str, ...] | None:
     """Returns the names that ``attributes`` asks for; ``None`` if it asks for none."""
     if attributes is None or attributes is False:
         return None
-    sent = input_config.attribute_names(config, channel)
+    settings = config.find(channel)
+    sent = settings.attribute_names if settings else None
     if attributes is True:
         if sent is None:
             raise PipeModeDatasetException(

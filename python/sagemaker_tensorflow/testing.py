@@ -20,75 +20,26 @@ TensorFlow is not imported.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import itertools
 import json
-import logging
 import os
 import shutil
 import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from sagemaker_tensorflow._base import arguments
+from sagemaker_tensorflow._feed.fifos import remove_fifos
+from sagemaker_tensorflow._feed.record_feeder import Channel, Epoch, EpochReport, RecordFeeder
 from sagemaker_tensorflow._feed.writer_process import WriterProcess
 from sagemaker_tensorflow._formats.stream_encoder import DEFAULT_MAX_PART_BYTES, StreamEncoder
-from sagemaker_tensorflow._native import (
-    CancelledError,
-    ChannelWriter,
-    InvalidArgumentError,
-    has_reader,
-)
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
+from sagemaker_tensorflow._native import ChannelWriter, InvalidArgumentError
 
 __all__ = ["Channel", "Epoch", "EpochReport", "PipeModeHost", "serve"]
 
-Epoch = bytes | Iterable[bytes]
-"""What one FIFO carries: records, or, as ``bytes``, the stream itself as it is."""
-
-Channel = Iterable[Epoch] | Callable[[int], Epoch | None]
-"""The epochs of a channel in order, or a function from epoch number to epoch, ``None`` at the end.
-
-It is asked for an epoch when the one before it is over, in a thread of its own.
-"""
-
 Fault = Literal["stop", "stall", "die"]
 
-_LOG = logging.getLogger(__name__)
-# Bytes to gather before they are handed to a writer.
-_PIECE_BYTES = 1 << 20
 _JOIN_SECONDS = 10.0
-_FIRST_LOOK_SECONDS = 0.001
-_LAST_LOOK_SECONDS = 0.016
-
-
-@dataclasses.dataclass(frozen=True)
-class EpochReport:
-    """What became of one epoch.
-
-    Attributes:
-        channel: Name of the channel.
-        epoch: Number of the epoch, from 0.
-        path: Its FIFO.
-        records: How many records were encoded for it, ``None`` for an epoch given as a stream. When
-            the reader closed early, more than it has read.
-        bytes: How many bytes were written into the FIFO.
-        seconds: From the moment a reader opened the FIFO to the end of writing.
-        reader_closed: Whether the reader closed it before everything was written.
-    """
-
-    channel: str
-    epoch: int
-    path: str
-    records: int | None
-    bytes: int
-    seconds: float
-    reader_closed: bool
 
 
 class PipeModeHost:
@@ -216,128 +167,15 @@ def serve(
         for channel in channels:
             ChannelWriter(host.pipe_dir, channel, **options, **fault_options)
         servers = [
-            _ChannelServer(channel, epochs, make_encoder, make_writer, host.reports[channel])
+            RecordFeeder(channel, epochs, make_encoder, make_writer, host.reports[channel])
             for channel, epochs in channels.items()
         ]
         with _running(servers):
             yield host
 
 
-class _ChannelServer(threading.Thread):
-    """Feeds one channel until its epochs are over or it is stopped."""
-
-    def __init__(
-        self,
-        channel: str,
-        epochs: Channel,
-        make_encoder: Callable[[], StreamEncoder],
-        make_writer: Callable[[str, int], ChannelWriter | WriterProcess],
-        reports: list[EpochReport],
-    ) -> None:
-        # A daemon, so that a user's iterable that never returns cannot keep the process alive.
-        super().__init__(name=f"pipe-mode-{channel}", daemon=True)
-        if isinstance(epochs, bytes | str):
-            raise TypeError(f"channel '{channel}': a list of epochs expected, not one epoch")
-        self.error: BaseException | None = None
-        self._channel = channel
-        self._epochs = epochs
-        self._make_encoder = make_encoder
-        self._make_writer = make_writer
-        self._reports = reports
-        self._stopped = threading.Event()
-        self._lock = threading.Lock()
-        self._writer: ChannelWriter | WriterProcess | None = None  # guarded by _lock
-
-    def run(self) -> None:
-        try:
-            for epoch, content in enumerate(self._contents()):
-                if self._stopped.is_set():
-                    break
-                self._serve(epoch, content)
-        except BaseException as error:
-            if not (isinstance(error, CancelledError) and self._stopped.is_set()):
-                # The reader may wait long for what does not come: say now why.
-                _LOG.error("channel '%s' is served no more: %r", self._channel, error)
-                self.error = error
-        finally:
-            with self._lock:
-                if self._writer is not None:
-                    self._writer.cancel()  # closes its FIFO
-
-    def stop(self) -> None:
-        """Makes the thread end soon, whatever it waits for."""
-        with self._lock:
-            self._stopped.set()
-            if self._writer is not None:
-                self._writer.cancel()
-
-    def _contents(self) -> Iterator[Epoch]:
-        if not callable(self._epochs):
-            yield from self._epochs
-            return
-        for epoch in itertools.count():
-            content = self._epochs(epoch)
-            if content is None:
-                return
-            yield content
-
-    def _serve(self, epoch: int, content: Epoch) -> None:
-        with self._lock:
-            if self._stopped.is_set():
-                return
-            writer = self._writer = self._make_writer(self._channel, epoch)
-        path = writer.path
-        writer.begin_epoch()
-        begun = time.perf_counter()
-        records: int | None = None
-        reader_closed = False
-        try:
-            for count, piece in self._pieces(content):
-                records = count
-                if not writer.write(piece):
-                    break
-            writer.end_epoch()
-        except CancelledError:
-            # The reader may have closed it early just before.
-            reader_closed = not has_reader(path)
-            if not reader_closed:
-                raise
-        self._reports.append(
-            EpochReport(
-                channel=self._channel,
-                epoch=epoch,
-                path=path,
-                records=records,
-                bytes=writer.bytes_written,
-                seconds=time.perf_counter() - begun,
-                reader_closed=reader_closed or writer.reader_closed,
-            )
-        )
-        delay = _FIRST_LOOK_SECONDS
-        while has_reader(path) and not self._stopped.wait(delay):
-            delay = min(2 * delay, _LAST_LOOK_SECONDS)
-
-    def _pieces(self, content: Epoch) -> Iterator[tuple[int | None, Buffer]]:
-        """Yields the stream in pieces, each with the number of records encoded so far."""
-        if isinstance(content, bytes):
-            yield None, content
-            return
-        # What is made as it is read may wait for what the reader does with the record before.
-        piece_bytes = _PIECE_BYTES if isinstance(content, Sequence) else 1
-        encoder = self._make_encoder()
-        count = 0
-        piece = bytearray()
-        for record in content:
-            piece += encoder.encode(record)
-            count += 1
-            if len(piece) >= piece_bytes:
-                yield count, piece
-                piece.clear()
-        yield count, piece + encoder.finish()
-
-
 @contextlib.contextmanager
-def _running(servers: list[_ChannelServer]) -> Iterator[None]:
+def _running(servers: list[RecordFeeder]) -> Iterator[None]:
     """Runs ``servers`` and raises the first error of one of them at the end."""
     for server in servers:
         server.start()
@@ -388,7 +226,7 @@ def _make_host(
         with config_path.open("x", encoding="utf-8") as file:  # never over a user's own
             json.dump(config, file, indent=2)
         stack.callback(config_path.unlink, missing_ok=True)
-        stack.callback(_remove_fifos, Path(host.pipe_dir), list(channels))
+        stack.callback(_remove_fifos, host.pipe_dir, list(channels))
         yield host
 
 
@@ -400,8 +238,6 @@ def _make_folder(path: Path, stack: contextlib.ExitStack) -> None:
     stack.callback(shutil.rmtree, path, ignore_errors=True)
 
 
-def _remove_fifos(pipe_dir: Path, channels: list[str]) -> None:
-    for path in pipe_dir.iterdir():
-        channel, _, epoch = path.name.rpartition("_")
-        if channel in channels and epoch.isdecimal() and path.is_fifo():
-            path.unlink(missing_ok=True)
+def _remove_fifos(pipe_dir: str, channels: list[str]) -> None:
+    with contextlib.suppress(FileExistsError):  # what else is there is the user's business
+        remove_fifos(pipe_dir, channels)

@@ -73,6 +73,7 @@ void FifoChannelWriter::BeginEpoch() {
     wait.Poll(-1, 0, delay);
     delay = std::min(2 * delay, kLastLookForReader);
   }
+  EnlargePipe();
   written_ = 0;
   reader_closed_ = false;
   over_ = false;
@@ -80,22 +81,44 @@ void FifoChannelWriter::BeginEpoch() {
 }
 
 bool FifoChannelWriter::Write(std::string_view bytes) {
-  while (!bytes.empty() && !over_) {
-    size_t size = std::min(bytes.size(), options_.chunk_bytes);
+  MoveAll(bytes.size(), [this, &bytes](size_t size) {
+    const ssize_t count = ::write(fd_.get(), bytes.data(), size);
+    if (count > 0) bytes.remove_prefix(static_cast<size_t>(count));
+    return count;
+  });
+  return !over_;
+}
+
+std::optional<uint64_t> FifoChannelWriter::WriteFile(int fd, uint64_t size) {
+  bool can_splice = true;
+  const uint64_t moved = MoveAll(size, [this, fd, &can_splice](size_t at_most) {
+    constexpr unsigned kFlags = SPLICE_F_NONBLOCK | SPLICE_F_MOVE;
+    const ssize_t count = ::splice(fd, nullptr, fd_.get(), nullptr, at_most, kFlags);
+    if (count >= 0 || errno != EINVAL) return count;
+    can_splice = false;
+    return ssize_t{0};
+  });
+  if (moved == 0 && !can_splice) return std::nullopt;
+  return moved;
+}
+
+uint64_t FifoChannelWriter::MoveAll(uint64_t size, const Move& move) {
+  uint64_t left = size;
+  while (left > 0 && !over_) {
+    uint64_t chunk = std::min<uint64_t>(left, options_.chunk_bytes);
     if (options_.fault != WriterFault::kNone) {
       if (written_ == options_.fault_at_byte) {
         Strike();
         break;
       }
-      size = std::min<uint64_t>(size, options_.fault_at_byte - written_);
+      chunk = std::min(chunk, options_.fault_at_byte - written_);
     }
-    if (!WriteChunk(bytes.substr(0, size))) {
-      reader_closed_ = true;
-      over_ = true;
-    }
-    bytes.remove_prefix(size);
+    const size_t moved = MoveChunk(static_cast<size_t>(chunk), move);
+    left -= moved;
+    if (moved < chunk) break;
+    Throttle();
   }
-  return !over_;
+  return size - left;
 }
 
 void FifoChannelWriter::EndEpoch() {
@@ -106,28 +129,38 @@ void FifoChannelWriter::EndEpoch() {
   path_ = PathOf(++epoch_);
 }
 
-bool FifoChannelWriter::WriteChunk(std::string_view chunk) {
-  while (!chunk.empty()) {
-    const ssize_t count = ::write(fd_.get(), chunk.data(), chunk.size());
-    if (count >= 0) {
+size_t FifoChannelWriter::MoveChunk(size_t size, const Move& move) {
+  size_t left = size;
+  while (left > 0) {
+    const ssize_t count = move(left);
+    const int error = count < 0 ? errno : 0;
+    if (count > 0) {
       written_ += static_cast<uint64_t>(count);
-      chunk.remove_prefix(static_cast<size_t>(count));
-    } else if (errno == EAGAIN) {
-      if (!WaitWritable()) return false;
-    } else if (errno == EPIPE) {
-      return false;
-    } else if (errno != EINTR) {
-      throw IoError(errno, "writing to '" + path_ + "'");
+      left -= static_cast<size_t>(count);
+    } else if (count == 0) {
+      break;
+    } else if (error == EPIPE || (error == EAGAIN && !WaitWritable())) {
+      reader_closed_ = true;
+      over_ = true;
+      break;
+    } else if (error != EAGAIN && error != EINTR) {
+      throw IoError(error, "writing to '" + path_ + "'");
     }
   }
-  Throttle();
-  return true;
+  return size - left;
 }
 
 bool FifoChannelWriter::WaitWritable() {
   const std::string what = "room in FIFO '" + path_ + "'";
   Wait wait(context_, kNoLimit, what);
   return (wait.Poll(fd_.get(), POLLOUT) & POLLERR) == 0;
+}
+
+// A refusal (limit of the user, of the system) is not an error.
+void FifoChannelWriter::EnlargePipe() {
+  if (options_.pipe_bytes == 0) return;
+  const int size = static_cast<int>(std::min<size_t>(options_.pipe_bytes, INT32_MAX));
+  if (::fcntl(fd_.get(), F_GETPIPE_SZ) < size) (void)::fcntl(fd_.get(), F_SETPIPE_SZ, size);
 }
 
 void FifoChannelWriter::Throttle() {

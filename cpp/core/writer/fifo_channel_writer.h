@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Plays the service: feeds the FIFOs of one channel, one after the other. For tests, the demo and
-// benchmarks.
+// Plays the service: feeds the FIFOs of one channel, one after the other. All that feeds FIFOs here
+// goes through this: the local host, tests, the demo and benchmarks.
 #ifndef PIPEMODE_CORE_WRITER_FIFO_CHANNEL_WRITER_H_
 #define PIPEMODE_CORE_WRITER_FIFO_CHANNEL_WRITER_H_
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <optional>
 #include <string>
@@ -29,6 +32,8 @@ enum class WriterFault {
 struct FifoWriterOptions {
   size_t chunk_bytes = size_t{1} << 20;  // given to one write()
   double bytes_per_second = std::numeric_limits<double>::infinity();
+  // What each pipe is enlarged to, where the system allows it; 0 leaves it as it is.
+  size_t pipe_bytes = 0;
   WriterFault fault = WriterFault::kNone;
   uint64_t fault_at_byte = 0;  // of each epoch
 };
@@ -54,6 +59,13 @@ class FifoChannelWriter {
   // or the fault struck. Throws CancelledError, IoError.
   bool Write(std::string_view bytes);
 
+  // Hands on up to `size` bytes of the file `fd`, from its position on, without reading them.
+  // Returns how many: fewer if the file ends, or once the epoch is over early; none if the file is
+  // one that cannot be handed on in this way, and has to be read. Throws CancelledError, IoError.
+  // What is in the pipe is still the file's own memory: `fd` must not be written to before the
+  // reader has it.
+  std::optional<uint64_t> WriteFile(int fd, uint64_t size);
+
   // Closes the FIFO: the reader sees the end of the epoch. The next BeginEpoch goes on to the next
   // number.
   void EndEpoch();
@@ -64,9 +76,16 @@ class FifoChannelWriter {
   bool reader_closed() const noexcept { return reader_closed_; }  // early, in this epoch
 
  private:
+  // Moves up to so many bytes into the pipe; returns and sets errno as write() does.
+  using Move = std::function<ssize_t(size_t)>;
+  // Returns how many of `size` bytes were moved: fewer if `move` returns 0, fails with EINVAL, or
+  // the epoch is over early.
+  uint64_t MoveAll(uint64_t size, const Move& move);
+  // Returns how many of `size` bytes were moved, and sets `over_` if the reader is gone.
+  size_t MoveChunk(size_t size, const Move& move);
   // Returns false if the reader is gone.
-  bool WriteChunk(std::string_view chunk);
   bool WaitWritable();
+  void EnlargePipe();
   void Throttle();
   void Strike();
   std::string PathOf(uint64_t epoch) const;

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import itertools
 import logging
 import os
@@ -17,11 +18,13 @@ from typing import Any
 from sagemaker_tensorflow._feed.channel import Channel, ChannelError
 from sagemaker_tensorflow._feed.channel_progress import ChannelProgress, ProgressMeter
 from sagemaker_tensorflow._feed.epoch_order import epoch_items
-from sagemaker_tensorflow._feed.fifo_writer import FifoWriter, ReaderClosedError, remove_fifos
+from sagemaker_tensorflow._feed.fifo_writer import FifoWriter, ReaderClosedError
+from sagemaker_tensorflow._feed.fifos import remove_fifos
 from sagemaker_tensorflow._feed.file_mode import lay_out
 from sagemaker_tensorflow._feed.stop_signal import Stopped, StopSignal
 from sagemaker_tensorflow._feed.stream_map import HEAD_BYTES, StreamMap
 from sagemaker_tensorflow._formats import recordio
+from sagemaker_tensorflow._native import PipeError
 from sagemaker_tensorflow._storage import local_files
 from sagemaker_tensorflow._storage.bodies import Bodies, Body
 from sagemaker_tensorflow._storage.inflate import inflate
@@ -88,7 +91,6 @@ class ChannelFeeder:
         self._meter = ProgressMeter()
         self._store = Store(f"fetch-{channel.name}")
         self._items: Sequence[Item] = ()
-        self._fifo: FifoWriter | None = None
         self._map = StreamMap()
         self._maps: dict[int, StreamMap] = {}
         # Of this epoch. What is in the pipe of a file is still the file's own memory.
@@ -109,7 +111,7 @@ class ChannelFeeder:
             self._items = self._store.items(channel.uri, channel.data_type, channel.attribute_names)
             if channel.mode == "Pipe":
                 self._check_sizes()
-                remove_fifos(self._pipe_dir, channel.name)
+                remove_fifos(self._pipe_dir, [channel.name])
                 self._meter.enter("waiting for the script")
                 return
             items = self._epoch_items(0)
@@ -162,7 +164,7 @@ class ChannelFeeder:
             self.error = self.error or ChannelError(self._channel.name, str(error))
         if self._channel.mode == "Pipe":
             with contextlib.suppress(OSError):  # the script may have done anything to the folder
-                remove_fifos(self._pipe_dir, self._channel.name)
+                remove_fifos(self._pipe_dir, [self._channel.name])
 
     def unlikely_data(self) -> list[str]:
         """Returns the names of objects that are sent, but by their names may not be data.
@@ -224,21 +226,21 @@ class ChannelFeeder:
         return words
 
     def _run(self) -> None:
+        fifo = FifoWriter(self._pipe_dir, self._channel.name, self._stop, self._meter)
         try:
             for epoch in itertools.count():
-                self._feed(epoch)
+                self._feed(epoch, fifo)
         except Exception as error:
             if self._stop.is_set():  # whatever that broke
                 self._meter.enter("stopped")
             else:
                 self._fail(error)
         finally:
-            if self._fifo is not None:
-                self._fifo.close()
+            fifo.close()
 
     def _fail(self, error: Exception) -> None:
         self._meter.enter("failed")
-        if isinstance(error, SourceError | OSError):
+        if isinstance(error, SourceError | OSError | PipeError):
             self.error = ChannelError(self._channel.name, str(error))
         else:
             _LOG.error("channel '%s' failed", self._channel.name, exc_info=error)
@@ -246,18 +248,18 @@ class ChannelFeeder:
         with contextlib.suppress(Stopped):
             self._stop.sleep(None)
 
-    def _feed(self, epoch: int) -> None:
+    def _feed(self, epoch: int, fifo: FifoWriter) -> None:
         items = self._epoch_items(epoch)
         self._meter.begin_epoch(epoch, self._total_bytes(items))
-        path = f"{self._pipe_dir}/{self._channel.name}_{epoch}"
-        fifo = self._fifo = FifoWriter(path, self._stop, self._meter)
         self._map = self._maps[epoch] = StreamMap()
         self._maps.pop(epoch - _EPOCHS_MAPPED, None)
-        bodies = Bodies(items, self._store, self._read_ahead_bytes, self._wait_for)
+        bodies = Bodies(
+            items, self._store, self._read_ahead_bytes, functools.partial(self._wait_for, fifo)
+        )
         is_whole = False
         try:
             bodies.fill()
-            fifo.open()
+            fifo.begin_epoch()
             for body in bodies:
                 self._send(body, fifo)
             fifo.flush()
@@ -267,7 +269,7 @@ class ChannelFeeder:
         finally:
             bodies.close()
             self._map.end(fifo.position, is_whole=is_whole)
-        fifo.close()
+        fifo.end_epoch()
         self._meter.end_epoch(closed_early=not is_whole)
         fifo.wait_until_reader_is_done()
         self._check_spliced()
@@ -333,10 +335,9 @@ class ChannelFeeder:
                 self._meter.enter("sending")
             yield value
 
-    def _wait_for(self, future: Future[Any]) -> None:
-        if self._fifo is not None:
-            self._fifo.flush()
-            self._meter.enter("waiting for the source")
+    def _wait_for(self, fifo: FifoWriter, future: Future[Any]) -> None:
+        fifo.flush()
+        self._meter.enter("waiting for the source")
         self._stop.wait_for(future)
         self._meter.enter("sending")
 

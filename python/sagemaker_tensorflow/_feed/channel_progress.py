@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from typing import Literal
+from typing import Literal, Protocol
 
 State = Literal["waiting for the script", "sending", "waiting for the source", "failed", "stopped"]
 
@@ -46,6 +46,18 @@ class ChannelProgress:
     state: State = "waiting for the source"
 
 
+class Writer(Protocol):
+    """What writes into a FIFO, and waits when the pipe is full."""
+
+    @property
+    def seconds_waited(self) -> float:
+        """How long it has waited so far."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits now."""
+
+
 class ProgressMeter:
     """Keeps the progress of one channel. One thread reports, any thread may take a snapshot."""
 
@@ -59,6 +71,9 @@ class ProgressMeter:
         self._bytes_written = 0
         self._objects_finished = 0
         self._object = ""
+        self._writer: Writer | None = None  # this, and what follows, guarded by _lock
+        self._waited_before = 0.0  # it had waited so long when it began to write
+        self._waited = 0.0  # of "sending"
 
     def enter(self, state: State) -> None:
         """From now on the channel is in ``state``."""
@@ -73,6 +88,18 @@ class ProgressMeter:
             self._progress = dataclasses.replace(
                 self._progress, epoch=epoch, total_bytes=total_bytes
             )
+
+    def begin_writing(self, writer: Writer) -> None:
+        """From now on, ``writer`` tells how much of the time it waits for its reader."""
+        with self._lock:
+            self._writer = writer
+            self._waited_before = writer.seconds_waited
+
+    def end_writing(self) -> None:
+        """It writes no more; nothing if none does."""
+        with self._lock:
+            self._waited += self._waited_now()
+            self._writer = None
 
     def begin_object(self, uri: str) -> None:
         """An object is being sent."""
@@ -101,17 +128,24 @@ class ProgressMeter:
             if self._since is not None:
                 self._take_time()
             written = self._bytes_written
+            waited = self._waited + self._waited_now()
+            is_full = self._writer is not None and self._writer.is_waiting
             return dataclasses.replace(
                 self._progress,
                 bytes_written=written,
                 epoch_bytes_written=written - self._epoch_began_at_byte,
                 objects_finished=self._objects_finished,
                 object=self._object,
-                seconds_waiting_for_reader=self._seconds.get("waiting for the script", 0.0),
+                seconds_waiting_for_reader=(
+                    self._seconds.get("waiting for the script", 0.0) + waited
+                ),
                 seconds_waiting_for_source=self._seconds.get("waiting for the source", 0.0),
-                seconds_writing=self._seconds.get("sending", 0.0),
-                state=self._state,
+                seconds_writing=max(self._seconds.get("sending", 0.0) - waited, 0.0),
+                state="waiting for the script" if is_full else self._state,
             )
+
+    def _waited_now(self) -> float:
+        return self._writer.seconds_waited - self._waited_before if self._writer else 0.0
 
     def _take_time(self) -> None:
         now = time.monotonic()

@@ -1,23 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes one epoch into its FIFO.
+"""Writes the epochs of a channel into their FIFOs, small pieces at once, and counts what it takes.
 
-``ChannelWriter`` of the C++ core does that, too, for tests and benchmarks. This one hands files on
-without touching their bytes (splice), tells waiting from writing, and keeps the FIFO open when the
-channel fails.
+The bytes themselves are moved by the ``ChannelWriter`` of the C++ core.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sagemaker_tensorflow._feed.channel_progress import ProgressMeter
+from sagemaker_tensorflow._feed.fifos import wait_until_closed
 from sagemaker_tensorflow._feed.stop_signal import StopSignal
-from sagemaker_tensorflow._native import has_reader
+from sagemaker_tensorflow._native import ChannelWriter
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -27,12 +22,8 @@ _PIPE_BYTES = 1 << 20
 # What is smaller than the one is gathered until it would be more than the other.
 _LARGE_BYTES = 1 << 16
 _GATHER_BYTES = 1 << 18
-_SPLICE_BYTES = 1 << 20
-
-# A reader's open() and close() can only be found out by trying: often at first, where readers that
-# go from epoch to epoch come, later so that it costs nothing.
-_FIRST_LOOK_SECONDS = 0.001
-_LAST_LOOK_SECONDS = 0.016
+# Of one call, so that progress shows in between.
+_CALL_BYTES = 1 << 20
 
 
 class ReaderClosedError(Exception):
@@ -40,47 +31,40 @@ class ReaderClosedError(Exception):
 
 
 class FifoWriter:
-    """The writing end of one FIFO.
+    """The writing end of a channel: ``begin_epoch``, any number of writes, ``end_epoch``.
 
     Args:
-        path: The FIFO. It is made.
-        stop: Ends every wait with ``Stopped``.
+        pipe_dir: Folder of the FIFOs; must exist.
+        channel: Name of the channel.
+        stop: Closes the FIFO, and ends every call with ``CancelledError`` or ``Stopped``.
         meter: Where bytes and waiting times are counted.
-
-    Raises:
-        OSError: If the FIFO cannot be made.
     """
 
-    def __init__(self, path: str, stop: StopSignal, meter: ProgressMeter) -> None:
-        self._path = path
+    def __init__(self, pipe_dir: str, channel: str, stop: StopSignal, meter: ProgressMeter) -> None:
+        self._writer = ChannelWriter(pipe_dir, channel, pipe_bytes=_PIPE_BYTES)
+        self._path = ""
         self._stop = stop
         self._meter = meter
-        self._descriptor = -1
         self._gather = memoryview(bytearray(_GATHER_BYTES))
         self._gathered = 0
-        self._written = 0
-        os.mkfifo(path, 0o600)
+        stop.attach(self._cancel)
 
     @property
     def position(self) -> int:
         """How many bytes the epoch has so far, those that are gathered among them."""
-        return self._written + self._gathered
+        return self._writer.bytes_written + self._gathered
 
-    def open(self) -> None:
-        """Waits until a reader has opened the FIFO."""
+    def begin_epoch(self) -> None:
+        """Makes the FIFO of the next epoch, from 0 on, and waits until a reader has opened it.
+
+        Raises:
+            PipeError: If the FIFO cannot be made.
+        """
+        self._path = self._writer.path
+        self._gathered = 0
         self._meter.enter("waiting for the script")
-        delay = _FIRST_LOOK_SECONDS
-        while self._descriptor < 0:
-            try:
-                flags = os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC
-                self._descriptor = os.open(self._path, flags)
-            except OSError as error:
-                if error.errno != errno.ENXIO:
-                    raise
-                self._stop.sleep(delay)
-                delay = min(2 * delay, _LAST_LOOK_SECONDS)
-        with contextlib.suppress(OSError):  # it works without, only slower
-            fcntl.fcntl(self._descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        self._writer.begin_epoch()
+        self._meter.begin_writing(self._writer)
         self._meter.enter("sending")
 
     def write(self, data: Buffer) -> None:
@@ -114,22 +98,14 @@ class FifoWriter:
         self.flush()
         left = size
         while left > 0:
-            try:
-                count = os.splice(
-                    source,
-                    self._descriptor,
-                    min(left, _SPLICE_BYTES),
-                    flags=os.SPLICE_F_NONBLOCK | os.SPLICE_F_MOVE,
-                )
-            except BlockingIOError:
-                self._wait()
-                continue
-            except BrokenPipeError:
-                raise ReaderClosedError from None
-            if count == 0:
-                break
+            wanted = min(left, _CALL_BYTES)
+            count = self._writer.write_file(source, wanted)
+            if count is None:
+                raise OSError(errno.EINVAL, "cannot be moved into a pipe")
             self._count(count)
             left -= count
+            if count < wanted:
+                break
         return size - left
 
     def flush(self) -> None:
@@ -142,52 +118,38 @@ class FifoWriter:
             gathered, self._gathered = self._gathered, 0
             self._write_all(self._gather[:gathered])
 
-    def close(self) -> None:
+    def end_epoch(self) -> None:
         """Ends the epoch for its reader."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._meter.end_writing()
+        self._writer.end_epoch()
 
     def wait_until_reader_is_done(self) -> None:
-        """Waits, after ``close``, until nobody has the FIFO open any more."""
+        """Waits, after ``end_epoch``, until nobody has the FIFO open any more.
+
+        Raises:
+            Stopped: When it is to stop.
+        """
         self._meter.enter("waiting for the script")
-        delay = _FIRST_LOOK_SECONDS
-        while has_reader(self._path):
-            self._stop.sleep(delay)
-            delay = min(2 * delay, _LAST_LOOK_SECONDS)
+        wait_until_closed(self._path, self._stop)
+
+    def close(self) -> None:
+        """Closes the FIFO wherever its epoch is."""
+        self._meter.end_writing()
+        self._stop.detach(self._cancel)
+        self._writer.cancel()
+
+    def _cancel(self) -> None:
+        # The thread that stops us has other things to do, should a file hang.
+        self._writer.cancel(wait=False)
 
     def _write_all(self, view: memoryview) -> None:
         while view:
-            try:
-                count = os.write(self._descriptor, view)
-            except BlockingIOError:
-                self._wait()
-                continue
-            except BrokenPipeError:
-                raise ReaderClosedError from None
-            self._count(count)
-            view = view[count:]
+            piece, view = view[:_CALL_BYTES], view[_CALL_BYTES:]
+            before = self._writer.bytes_written
+            self._writer.write(piece)
+            self._count(self._writer.bytes_written - before)
 
     def _count(self, written: int) -> None:
-        self._written += written
         self._meter.add_bytes(written)
-
-    def _wait(self) -> None:
-        self._meter.enter("waiting for the script")
-        self._stop.wait_writable(self._descriptor)
-        self._meter.enter("sending")
-
-
-def remove_fifos(pipe_dir: str, channel: str) -> None:
-    """Removes all FIFOs of ``channel``, and nothing else.
-
-    Raises:
-        FileExistsError: If something else has the name of one.
-    """
-    for path in Path(pipe_dir).iterdir():
-        name, _, epoch = path.name.rpartition("_")
-        if name != channel or not epoch.isdecimal():
-            continue
-        if not path.is_fifo():
-            raise FileExistsError(errno.EEXIST, "in the way of a FIFO", str(path))
-        path.unlink()
+        if self._writer.reader_closed:
+            raise ReaderClosedError

@@ -6,6 +6,9 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import select
+import threading
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 # Nobody tells poll(2) of a future that is done.
@@ -21,13 +24,34 @@ class StopSignal:
 
     def __init__(self) -> None:
         self._descriptor = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._is_set = False
+        self._close = weakref.finalize(self, os.close, self._descriptor)
+        self._lock = threading.Lock()
+        self._is_set = False  # set with _lock held
+        self._actions: list[Callable[[], None]] = []  # guarded by _lock
 
     def set(self) -> None:
-        """Ends every wait, and all later ones at once, with ``Stopped``."""
-        self._is_set = True
-        if self._descriptor >= 0:
+        """Ends every wait, and all later ones at once, with ``Stopped``; calls what is attached."""
+        with self._lock:
+            self._is_set = True
+            actions, self._actions = self._actions, []
+        if self._close.alive:
             os.eventfd_write(self._descriptor, 1)
+        for action in actions:
+            action()
+
+    def attach(self, action: Callable[[], None]) -> None:
+        """Lets ``action`` be called, once, by the thread that turns the switch on; or right now."""
+        with self._lock:
+            if not self._is_set:
+                self._actions.append(action)
+                return
+        action()
+
+    def detach(self, action: Callable[[], None]) -> None:
+        """Takes ``action`` away again, if it has not been called."""
+        with self._lock:
+            if action in self._actions:
+                self._actions.remove(action)
 
     def is_set(self) -> bool:
         """Whether it is on."""
@@ -35,9 +59,7 @@ class StopSignal:
 
     def close(self) -> None:
         """Gives the descriptor back, when nobody waits any more."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        self._close()
 
     def sleep(self, seconds: float | None) -> None:
         """Waits; ``None`` is for ever.
@@ -46,14 +68,6 @@ class StopSignal:
             Stopped: When the switch is on.
         """
         self._poll([], seconds)
-
-    def wait_writable(self, descriptor: int) -> None:
-        """Waits until a pipe has room, or no reader.
-
-        Raises:
-            Stopped: When the switch is on.
-        """
-        self._poll([(descriptor, select.POLLOUT)], None)
 
     def wait_readable(self, descriptor: int) -> None:
         """Waits until a pipe has data, or no writer.

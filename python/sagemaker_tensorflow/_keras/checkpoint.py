@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_tensorflow._base import arguments
 from sagemaker_tensorflow._base.tensorflow_module import tensorflow
-from sagemaker_tensorflow._job.input_config import is_reshuffled
 from sagemaker_tensorflow._keras.dataset_tree import pipe_mode_datasets
 
 if TYPE_CHECKING:
@@ -249,7 +248,7 @@ def _saved_progress(folder: str) -> tuple[int, int]:
 
 def _warn_if_reshuffled(dataset: tf.data.Dataset) -> None:
     for source in pipe_mode_datasets(dataset):
-        if is_reshuffled(source.input_data_config, source.channel):
+        if source.is_reshuffled:
             warnings.warn(
                 f"channel '{source.channel}' has a ShuffleConfig: each epoch sends its objects in "
                 "another order, so after a restart some records are trained on twice and others "

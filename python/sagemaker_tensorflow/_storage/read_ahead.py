@@ -144,8 +144,9 @@ class InOrder(Generic[T]):
             self._ahead.append((work, self._pool.submit(work.call) if work.weight else None))
 
     def close(self) -> None:
-        """Drops what has not begun."""
+        """Drops what has not begun, and whatever the work refers to."""
         self._exhausted = True
+        self._work = iter(())
         self._next = None
         for _, future in self._ahead:
             if future is not None:

@@ -15,7 +15,8 @@ from typing import Any
 import sagemaker_tensorflow
 from sagemaker_tensorflow import mkldnn
 from sagemaker_tensorflow._base.tensorflow_module import tensorflow
-from sagemaker_tensorflow._job import input_config, job_paths
+from sagemaker_tensorflow._job import job_paths
+from sagemaker_tensorflow._job.input_config import InputConfig
 from sagemaker_tensorflow._op import build_info, op_cache, op_library, op_manifest, tensorflow_build
 from sagemaker_tensorflow.exceptions import OpLibraryError, PipeModeDatasetException
 
@@ -176,16 +177,16 @@ def _job() -> Section:
         "state_dir": _describe(state_dir),
     }
     try:
-        config = input_config.load_input_data_config(config_dir)
+        config = InputConfig.load(config_dir)
     except PipeModeDatasetException as error:
         return {**section, "channels": f"error: {error}"}
     channels = {
         name: {
-            "mode": settings.get("TrainingInputMode"),
+            "mode": settings.said_mode,
             "fifos": _fifos(Path(pipe_dir), name),
             "next epoch": _next_epoch(Path(state_dir), name),
         }
-        for name, settings in sorted(config.items())
+        for name, settings in sorted(config.channels.items())
     }
     return {**section, "channels": channels}
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,11 +18,14 @@
 #include <filesystem>
 #include <future>
 #include <limits>
+#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 
 #include "core/base/error.h"
+#include "core/base/unique_fd.h"
 #include "core/io/fifo_source.h"
 #include "testing/child.h"
 #include "testing/environment.h"
@@ -122,6 +126,84 @@ TEST_F(FifoChannelWriterTest, WritesLargeEpochsInChunksOfAnySize) {
     EXPECT_EQ(writer.bytes_written(), bytes.size());
     writer.EndEpoch();
     EXPECT_TRUE(read.get() == bytes) << chunk;
+  }
+}
+
+TEST_F(FifoChannelWriterTest, HandsFilesOn) {
+  const std::string bytes = RandomBytes(3'000'001, 1);
+  WriteFile(folder_ / "file", bytes);
+  FifoChannelWriter writer = Writer();
+  auto read = ReadLater(0);
+  writer.BeginEpoch();
+  const UniqueFd file(::open((folder_ / "file").c_str(), O_RDONLY | O_CLOEXEC));
+  EXPECT_TRUE(writer.Write("before "));
+  // From where it stands, and no further than it goes.
+  EXPECT_EQ(writer.WriteFile(file.get(), 0), 0U);
+  EXPECT_EQ(writer.WriteFile(file.get(), 1'000'000), 1'000'000U);
+  EXPECT_EQ(writer.WriteFile(file.get(), 5'000'000), 2'000'001U);
+  EXPECT_EQ(writer.WriteFile(file.get(), 1), 0U);
+  EXPECT_TRUE(writer.Write(" after"));
+  EXPECT_EQ(writer.bytes_written(), bytes.size() + 13);
+  writer.EndEpoch();
+  EXPECT_TRUE(read.get() == "before " + bytes + " after");
+}
+
+TEST_F(FifoChannelWriterTest, SaysWhichFilesItCannotHandOn) {
+  const UniqueFd odd(::eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK));
+  FifoChannelWriter writer = Writer();
+  auto read = ReadLater(0);
+  writer.BeginEpoch();
+  EXPECT_EQ(writer.WriteFile(odd.get(), 8), std::nullopt);
+  EXPECT_THAT([&] { writer.WriteFile(-1, 8); }, ThrowsMessage<IoError>(HasSubstr("descriptor")));
+  EXPECT_TRUE(writer.Write("read"));
+  writer.EndEpoch();
+  EXPECT_EQ(read.get(), "read");
+}
+
+TEST_F(FifoChannelWriterTest, AFaultMayBeInAFile) {
+  WriteFile(folder_ / "file", std::string(100, 'x'));
+  const UniqueFd file(::open((folder_ / "file").c_str(), O_RDONLY | O_CLOEXEC));
+  FifoWriterOptions options;
+  options.fault = WriterFault::kStop;
+  options.fault_at_byte = 60;
+  FifoChannelWriter writer = Writer(options);
+  auto read = ReadLater(0);
+  writer.BeginEpoch();
+  EXPECT_EQ(writer.WriteFile(file.get(), 100), 60U);
+  EXPECT_FALSE(writer.reader_closed());
+  EXPECT_FALSE(writer.Write("never"));
+  writer.EndEpoch();
+  EXPECT_EQ(read.get(), std::string(60, 'x'));
+}
+
+TEST_F(FifoChannelWriterTest, AReaderMayLeaveAFile) {
+  WriteFile(folder_ / "file", std::string(size_t{4} << 20, 'x'));
+  const UniqueFd file(::open((folder_ / "file").c_str(), O_RDONLY | O_CLOEXEC));
+  FifoChannelWriter writer = Writer();
+  MakeFifo(FifoPath(0));
+  auto source = std::make_unique<FifoSource>(Reader(0));
+  writer.BeginEpoch();
+  std::thread leaver([&] {
+    std::this_thread::sleep_for(milliseconds(50));
+    source.reset();
+  });
+  EXPECT_LT(writer.WriteFile(file.get(), size_t{4} << 20), size_t{4} << 20);
+  leaver.join();
+  EXPECT_TRUE(writer.reader_closed());
+}
+
+TEST_F(FifoChannelWriterTest, EnlargesThePipeIfAsked) {
+  for (const size_t size : {size_t{0}, size_t{1} << 17}) {
+    FifoWriterOptions options;
+    options.pipe_bytes = size;
+    const uint64_t epoch = size == 0 ? 0 : 1;
+    FifoChannelWriter writer = Writer(options, epoch);
+    MakeFifo(FifoPath(epoch));
+    const ForkGuardedFd reader = FifoSource::Open(FifoPath(epoch));
+    const int before = ::fcntl(reader.get(), F_GETPIPE_SZ);
+    writer.BeginEpoch();
+    const int expected = size == 0 ? before : static_cast<int>(size);
+    EXPECT_EQ(::fcntl(reader.get(), F_GETPIPE_SZ), expected);
   }
 }
 

@@ -188,9 +188,9 @@ def test_no_folder(write):
     ("channel", "message"),
     [
         ("tests", "channel 'tests' is not in the job's"),
-        ("../training", "is no channel name"),
-        (b"training", "is no channel name"),
-        (tf.constant("training"), "is no channel name"),
+        ("../training", "is not a valid channel name"),
+        (b"training", "is not a valid channel name"),
+        (tf.constant("training"), "is not a valid channel name"),
         ("strange", "TrainingInputMode 'Mail', which is none of 'Pipe', 'File' and 'FastFile'"),
         ("silent", "TrainingInputMode None, which is none of"),
     ],

@@ -150,8 +150,8 @@ def test_what_no_channel_can_be(job, channel):
     [
         ("tests", "channel 'tests' is not in the job's"),
         ("files", "channel 'files' is not in Pipe mode"),
-        ("../training", "'../training' is no channel name"),
-        (tf.constant(b"\xff"), "is no channel name"),
+        ("../training", "'../training' is not a valid channel name"),
+        (tf.constant(b"\xff"), "is not a valid channel name"),
     ],
 )
 def test_a_channel_that_cannot_be_read(job, channel, message):
