@@ -41,12 +41,17 @@ cpp_files = $(shell find cpp tests/cpp -name '*.cc' -o -name '*.h')
 shell_files = $(wildcard tools/*.sh docker/*.sh) .ci/run
 python_files = setup.py $(wildcard python tests/python examples benchmarks tools cpp/fuzz)
 
+# $(call configure,<preset>): configure one preset, against the TensorFlow in .venv.
+define configure
+	tensorflow=$$(python -c "import importlib.util as u; print(*u.find_spec('tensorflow').submodule_search_locations)"); \
+	cmake --preset $1 -DTENSORFLOW_ROOT="$$tensorflow" -DTENSORFLOW_MINOR=$(basename $(TF_VERSION))
+endef
+
 # $(call cpp_tests,<preset>): configure, build and run the C++ tests of one preset.
 # Sanitizers of GCC 11 to 13 cannot map their shadow memory under the wide address randomisation of
 # newer kernels, so it is switched off where that is allowed.
 define cpp_tests
-	tensorflow=$$(python -c "import importlib.util as u; print(*u.find_spec('tensorflow').submodule_search_locations)"); \
-	cmake --preset $1 -DTENSORFLOW_ROOT="$$tensorflow" -DTENSORFLOW_MINOR=$(basename $(TF_VERSION))
+	$(call configure,$1)
 	cmake --build --preset $1
 	launcher=(setarch "$$(uname -m)" -R); "$${launcher[@]}" true 2> /dev/null || launcher=(); \
 	"$${launcher[@]}" ctest --preset $1
@@ -115,9 +120,9 @@ style: $(tools) ## The quick part of lint
 	if command -v shellcheck > /dev/null; then shellcheck $(shell_files); fi
 
 .PHONY: tidy
-tidy: $(tools) ## Run clang-tidy over the C++ core
-	cmake --preset tidy > /dev/null
-	find cpp/core -name '*.cc' -print0 \
+tidy: $(tools) ## Run clang-tidy over the C++ core, the op and the Python module
+	$(call configure,tidy) -DPython_EXECUTABLE="$$(command -v python)" > /dev/null
+	find cpp/core cpp/tf cpp/python -name '*.cc' -print0 \
 	  | xargs -0 -n 1 -P $(JOBS) clang-tidy --quiet -p build/tidy 2>&1 \
 	  | { grep -v 'warnings generated\.$$' || true; }
 

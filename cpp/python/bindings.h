@@ -14,12 +14,13 @@
 
 namespace pipemode::python {
 
+// Each adds its classes and functions to `module`; called once, when that is imported.
 void BindReaders(pybind11::module_& module);
 void BindWriters(pybind11::module_& module);
 void BindBatchEncoders(pybind11::module_& module);
 
-// Signed on the Python side, so that a negative number gets a message that says what is wrong with
-// it.
+// Returns `value`, or throws InvalidArgumentError that names it. Signed on the Python side, so that
+// a negative number gets a message that says what is wrong with it.
 inline uint64_t AtLeast(int64_t least, int64_t value, const char* name) {
   if (value < least) {
     throw InvalidArgumentError(std::string(name) + " must be at least " + std::to_string(least) +

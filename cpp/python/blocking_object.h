@@ -48,7 +48,7 @@ class BlockingObject {
       : name_(name), log_level_(log_level), forwarder_(this) {}
   virtual ~BlockingObject() = default;
 
-  // For whatever waits on behalf of the object.
+  // For all that waits on behalf of the object.
   WaitContext context() noexcept { return {&cancel_, &forwarder_}; }
   bool closed() const noexcept { return closed_.load(std::memory_order_acquire); }
   // The call that is going on; to be used from within it.
@@ -98,7 +98,8 @@ class BlockingObject::Call final : public WaitObserver {
 
   Gil& gil() noexcept { return gil_; }
 
-  // To be called in loops that may go on for long without a wait, with the GIL let go.
+  // To be called in loops that may go on for long without a wait, with the GIL let go. Throws
+  // CancelledError if the object is closed, and what a signal handler raised.
   void CheckNowAndThen();
 
   void OnBlock() override { gil_.Release(); }

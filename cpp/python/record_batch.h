@@ -23,7 +23,8 @@ class GrowingArray {
   T* data() noexcept { return data_.get(); }
   size_t size() const noexcept { return size_; }
 
-  // What is added holds no particular values. data() is never null from then on.
+  // What is added holds no particular values. data() is never null from then on. After bad_alloc
+  // the array is as before.
   void Resize(size_t size) {
     if (size > capacity_ || data_ == nullptr) {
       Reallocate(size > 2 * capacity_ ? size : 2 * capacity_);
@@ -31,7 +32,8 @@ class GrowingArray {
     size_ = size;
   }
 
-  // Leaves the array empty; its memory, no more than it needs, belongs to the caller.
+  // Returns the memory, no more than it needs, which belongs to the caller; the array is empty
+  // then.
   T* Take() {
     Reallocate(size_);
     size_ = 0;
@@ -76,12 +78,12 @@ class RecordBatch final : public RecordSink {
   uint64_t bytes() noexcept;
   std::string_view front() noexcept;
   void PopFront() noexcept;
-  // Takes out the first `count` records.
+  // Takes out the first `count` records; there must be as many.
   RecordBatch Split(size_t count);
   void Clear();
 
   // Returns (bytes: uint8 of shape [total], offsets: int64 of shape [size() + 1]) without a copy;
-  // the batch is empty then.
+  // the batch is empty then. Needs the GIL.
   pybind11::tuple ToArrays();
 
  private:

@@ -80,6 +80,8 @@ struct DatasetAttributes {
   }
 };
 
+// Reads all of them. Returns what TensorFlow says of one that is missing or of another type;
+// `attributes` may then hold a part of them.
 absl::Status ReadAttributes(tensorflow::OpKernelConstruction* ctx, DatasetAttributes* attributes);
 
 bool Contains(const std::vector<std::string>& names, const std::string& name);

@@ -39,7 +39,8 @@ struct Element {
   SequencePosition position;  // behind the last one
 };
 
-// The elements whose components are the vectors `columns`, or scalars of their row `row`.
+// The tensors of an element, one for each of `components`: vectors, which share the memory of
+// `columns`, or scalars of their row `row`, whose records in `columns` may be any afterwards.
 std::vector<tensorflow::Tensor> VectorTensors(const std::vector<size_t>& components,
                                               const RecordColumns& columns);
 std::vector<tensorflow::Tensor> ScalarTensors(const std::vector<size_t>& components,
@@ -48,9 +49,9 @@ std::vector<tensorflow::Tensor> ScalarTensors(const std::vector<size_t>& compone
 // The records of a dataset, one by one or in arrays. Not safe for use by two threads at once.
 class ElementReader {
  public:
-  // What `context` points to, and `counters`, must outlive the reader, which counts epochs and
-  // corrupt records. `before_next_epoch`, `before_next_file`: see EpochSequence. Keeps up to
-  // `max_idle_bytes` of memory for the next arrays. Throws InvalidArgumentError.
+  // Keeps up to `max_idle_bytes` of memory for the next arrays. `before_next_epoch`,
+  // `before_next_file`: see EpochSequence. Throws InvalidArgumentError. What `context` points to,
+  // and `counters`, must outlive the reader, which counts epochs and corrupt records.
   ElementReader(const ElementOptions& options, size_t max_idle_bytes, const WaitContext& context,
                 ReaderCounters* counters, std::function<void()> before_next_epoch = nullptr,
                 std::function<void()> before_next_file = nullptr);
@@ -65,11 +66,13 @@ class ElementReader {
   // batch keeps the records that it has when a call throws; the next call goes on filling it.
   std::optional<Element> Next();
 
-  // Drops one element. Returns false at the end.
+  // Drops one element, with what an error has left of it. Returns false at the end. Throws as
+  // EpochSequence::Read; what was dropped until then stays so.
   bool Skip();
 
-  // Reads until there are `max_rows`, one for each line, or `max_bytes` or more. Returns false if
-  // the records end before that. Throws as EpochSequence::Read.
+  // Reads until there are `max_rows`, one for each line, or `max_bytes` or more; one row at least.
+  // Returns false if the records end before that. Throws as EpochSequence::Read; the rows so far
+  // stay.
   bool FillRows(size_t max_rows, size_t max_bytes);
 
   // The position behind the last row.

@@ -181,7 +181,7 @@ class PipeModeDatasetOp::Dataset final : public data::DatasetBase {
   const bool is_reshuffled_;
   const tensorflow::DataTypeVector output_dtypes_;
   const std::vector<tensorflow::PartialTensorShape> output_shapes_;
-};
+};  // class Dataset
 
 class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<Dataset> {
  public:
@@ -345,7 +345,7 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
   // One of the two; last, since they use the others.
   std::unique_ptr<ElementReader> reader_;
   std::unique_ptr<ReadAhead> read_ahead_;
-};
+};  // class Iterator
 
 std::unique_ptr<data::IteratorBase> PipeModeDatasetOp::Dataset::MakeIteratorInternal(
     const std::string& prefix) const {

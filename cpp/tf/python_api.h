@@ -5,9 +5,10 @@
 namespace pipemode {
 
 // The little of Python's stable C API that python_interrupt.cc needs, found in the running process.
+// Any thread, unless a method says otherwise.
 class PythonApi {
  public:
-  // Returns null if this process runs no Python.
+  // Returns null if no Python ran at the first call; the object lives as long as the process.
   static const PythonApi* Find() noexcept;
 
   // May be called from a signal handler.

@@ -11,15 +11,14 @@
 // a handler for them:
 //
 //   1. Our handler stands in front of Python's. If the main thread holds the GIL, it calls
-//   Python's: all is as ever.
+//      Python's: all is as ever.
 //   2. Else it wakes a helper thread. If the main thread is not inside TensorFlow (sleeping,
-//   reading a socket), the helper sends
-//      the signal on to Python's handler at once, so that the system call is interrupted as ever.
+//      reading a socket), the helper sends the signal on to Python's handler at once, so that the
+//      system call is interrupted as ever.
 //   3. Else the signal is held back. Waits that see it give up after a short grace. A pending call,
-//   which the
-//      interpreter runs on the main thread as soon as that is back from TensorFlow and has made its
-//      exception, passes the signal to Python's handler: KeyboardInterrupt rises there, or the
-//      script's own handler runs.
+//      which the interpreter runs on the main thread as soon as that is back from TensorFlow and
+//      has made its exception, passes the signal to Python's handler: KeyboardInterrupt rises
+//      there, or the script's own handler runs.
 //
 // Python's C API is found by dlsym: the library is the same for every Python, and without Python
 // nothing happens.
@@ -35,8 +34,8 @@ class PythonInterrupt {
   PythonInterrupt() = delete;
 
   // Puts our handler in front of Python's unless it is there. Does nothing without Python, where a
-  // signal has its default action or is ignored, and where somebody else has chained a handler of
-  // his own meanwhile. Cheap, any thread.
+  // signal has its default action or is ignored, and where another library has put a handler in
+  // front of ours meanwhile. Cheap, any thread.
   static void Watch() noexcept;
 
   // Whether a call that has waited since `begun` should give up, because a signal is held back

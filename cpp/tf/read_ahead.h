@@ -35,17 +35,17 @@ namespace pipemode {
 // All but the destructor is for one consumer thread at a time.
 class ReadAhead final : private WaitObserver {
  public:
-  // `budget_bytes` is how much may lie ready. `counters` must outlive the object. Throws as
-  // ElementReader.
+  // `budget_bytes` is how much may lie ready. Throws as ElementReader. `counters` must outlive the
+  // object.
   ReadAhead(const ElementOptions& options, size_t budget_bytes, ReaderCounters* counters);
   ~ReadAhead() override;
 
-  // Before the first element is asked for; see EpochSequence.
+  // Before the first element is asked for; see EpochSequence, also for what it throws.
   void Resume(const SequencePosition& position) { reader_.Resume(position); }
 
-  // Returns the next element; nothing at the end, then always. What ElementReader throws is thrown
-  // in its place in the order; reading goes on when more is asked for after it. Waits as `context`
-  // says; what ends the wait loses nothing.
+  // Returns the next element; nothing at the end, then always. Throws what ElementReader threw, in
+  // its place in the order; reading goes on when more is asked for after it. Throws what ends the
+  // wait, by `context`, which loses nothing, and std::system_error if no thread can be had.
   std::optional<Element> Next(const WaitContext& context);
 
  private:

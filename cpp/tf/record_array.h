@@ -39,7 +39,7 @@ class RecordArray {
   // Appends `record` itself; it is some other string with allocated memory afterwards, or empty.
   void AppendSwapped(tensorflow::tstring& record);
 
-  // Takes the last record away, into `record`.
+  // Takes the last record away, into `record`; there must be one.
   void RemoveLast(tensorflow::tstring& record);
 
   // Forgets all records.
@@ -58,7 +58,8 @@ class RecordArray {
   size_t bytes_ = 0;
 };
 
-// Hands out arrays, and takes them back from any thread. What is handed out may outlive the pool.
+// Hands out arrays to one thread, or more, and takes them back from any. What is handed out may
+// outlive the pool.
 class RecordArrayPool {
  public:
   // Keeps arrays with up to `max_idle_bytes` for the next use, but always two of each column: a
@@ -113,7 +114,7 @@ class RecordTable {
 
   // Drops the row that is not complete.
   void DropRest();
-  // Takes all complete rows; there must be some.
+  // Takes all complete rows; there must be some. What is not complete stays.
   RecordColumns TakeRows();
   // Where the records are.
   RecordColumns& columns() noexcept { return columns_; }
@@ -135,7 +136,8 @@ class RecordTable {
   size_t column_ = 0;  // of the next record
 };
 
-// A vector of the records of `array`, which keeps the array until nobody uses the vector any more.
+// A vector of the records of `array`, which must not change any more. The array comes back to its
+// pool with the last tensor that shares it.
 tensorflow::Tensor VectorTensor(std::shared_ptr<RecordArray> array);
 
 // A scalar with the bytes of `record`: large ones are moved, small ones copied, so that the

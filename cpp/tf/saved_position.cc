@@ -104,6 +104,8 @@ absl::Status WritePosition(const SavedPosition& saved, const ChannelOptions& cha
   write(kRecordsBeforeKey, static_cast<int64_t>(saved.position.records_before));
   write(kEndedKey, int64_t{saved.ended ? 1 : 0});
   if (channel.files == nullptr || saved.position.records == 0) return status;
+  // One that was saved in Pipe mode, and restored here, tells none until a record is read.
+  if (saved.position.file == SequencePosition::kNoFile) return status;
   const FileList::File& file = channel.files->files[saved.position.file];
   write(kFileKey, static_cast<int64_t>(saved.position.file));
   write(kFileNameKey, tstring(NameOf(file.path)));

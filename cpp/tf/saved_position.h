@@ -17,13 +17,15 @@ struct SavedPosition {
   bool ended = false;  // the consumer has seen the end
 };
 
-// Writes the position in `channel` under the keys of `prefix`, the iterator's.
+// Writes the position in `channel` under the keys of `prefix`, the iterator's. Returns what
+// `writer` says of the first value that it does not take; those before it are written then.
 absl::Status WritePosition(const SavedPosition& saved, const ChannelOptions& channel,
                            const std::string& prefix,
                            tensorflow::data::IteratorStateWriter* writer);
 
-// Reads it back. InvalidArgument: there is none, it is one of another version of this format, of
-// another channel or of other records than those of `channel`, or makes no sense.
+// Reads it back. Returns InvalidArgument if there is none, or if it is one of another version of
+// this format, of another channel, of other records than those of `channel`, or not valid; `saved`
+// is not to be used then.
 absl::Status ReadPosition(const ChannelOptions& channel, const std::string& prefix,
                           tensorflow::data::IteratorStateReader* reader, SavedPosition* saved);
 

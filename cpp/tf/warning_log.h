@@ -7,7 +7,7 @@
 
 namespace pipemode {
 
-// A line in TensorFlow's log.
+// A line in TensorFlow's log. Any thread.
 void LogWarning(std::string_view message);
 
 // Likewise: of a wait that lasts long.

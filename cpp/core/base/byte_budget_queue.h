@@ -14,7 +14,7 @@ namespace pipemode {
 
 // Hands items from one producing thread to one consuming thread, in order, as long as they hold no
 // more than so many bytes together; one item always finds room. One mutex guards everything; it is
-// never held while anything else is called.
+// never held while anything else is called. Both threads must be done with it when it is destroyed.
 template <typename Item>
 class ByteBudgetQueue {
  public:
@@ -23,7 +23,7 @@ class ByteBudgetQueue {
   ByteBudgetQueue& operator=(const ByteBudgetQueue&) = delete;
 
   // Producer: waits for room, then appends `item`. Returns false, having dropped it, once Close was
-  // called.
+  // called. Throws bad_alloc: then too `item` is dropped, and the queue is as it was.
   bool Push(Item item, size_t bytes) {
     std::unique_lock<std::mutex> lock(mutex_);
     room_.wait(lock, [&] { return closed_ || items_.empty() || bytes_ + bytes <= budget_bytes_; });
@@ -52,7 +52,7 @@ class ByteBudgetQueue {
     return !closed_;
   }
 
-  // Consumer: waits up to `at_most` for an item and takes it.
+  // Consumer: waits up to `at_most` for an item and takes it. Returns nothing if none came.
   std::optional<Item> Pop(std::chrono::milliseconds at_most) {
     std::unique_lock<std::mutex> lock(mutex_);
     if (items_.empty()) {
@@ -60,7 +60,7 @@ class ByteBudgetQueue {
       room_.notify_one();
       filled_.wait_for(lock, at_most, [&] { return !items_.empty() || last_; });
     }
-    // Also where nothing came: whoever gives up then wants no more.
+    // Also where nothing came: a consumer that gives up then wants no more.
     demanded_ = false;
     if (items_.empty()) return std::exchange(last_, std::nullopt);
     std::pair<Item, size_t> front = std::move(items_.front());

@@ -2,7 +2,8 @@
 //
 // The one family of exceptions of the core. It is caught at exactly two boundaries: the TensorFlow
 // op (status_adapter.h) and the Python module (error_translator.h). End of data is a value, never
-// an error.
+// an error. Whatever allocates may throw bad_alloc besides; comments say so where that leaves a
+// state of its own.
 #ifndef PIPEMODE_CORE_BASE_ERROR_H_
 #define PIPEMODE_CORE_BASE_ERROR_H_
 

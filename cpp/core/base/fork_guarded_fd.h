@@ -13,12 +13,13 @@ namespace pipemode {
 // A child that had one end of a FIFO open would keep the other side from noticing that this process
 // has closed it, and one that had a lock file open would keep the lock, for as long as it lives. In
 // the child the descriptor's number is taken by something that can be neither read nor written
-// (EBADF), so that a copy of its owner there does no harm.
+// (EBADF), so that a copy of its owner there does no harm. Not safe for use by two threads at once;
+// each may have objects of its own.
 class ForkGuardedFd {
  public:
   ForkGuardedFd() = default;
-  // Owns what `open` returns, -1 for nothing. No fork comes between, so `open` must not block.
-  // `errno` is that of `open`.
+  // Owns what `open` returns, -1 for nothing. No fork comes between, so `open` must not block, and
+  // must make no other object of this class. `errno` is that of `open`.
   explicit ForkGuardedFd(const std::function<int()>& open);
   ForkGuardedFd(ForkGuardedFd&& other) noexcept = default;
   ForkGuardedFd& operator=(ForkGuardedFd&& other) noexcept;

@@ -6,8 +6,9 @@
 
 namespace pipemode {
 
-// Makes a system call, again for as long as a signal interrupts it. Not for close(), nor for calls
-// that wait: those have to look whether the signal means that nobody waits any more.
+// Makes a system call, again for as long as a signal interrupts it. Returns its last result, and
+// leaves `errno` as that did. Not for close(), nor for calls that wait: those have to look whether
+// the signal means that they are to end.
 template <typename Call>
 auto RetryOnSignal(Call call) {
   for (;;) {

@@ -41,9 +41,9 @@ class Stopwatch {
 
   const Clock::time_point made_ = Clock::now();
   // The sum; while the watch runs, less its age at the start, which makes it negative: a single
-  // number, so that nobody sees half of a change.
+  // number, so that no thread sees half of a change.
   std::atomic<Duration> value_{Duration::zero()};
-  mutable std::atomic<Duration> shown_{Duration::zero()};  // the most that anybody has seen
+  mutable std::atomic<Duration> shown_{Duration::zero()};  // the most that a thread has seen
 };
 
 }  // namespace pipemode

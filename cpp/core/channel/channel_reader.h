@@ -34,7 +34,7 @@ struct ChannelOptions {
   std::shared_ptr<const FileList> files;
 };
 
-// Throws InvalidArgumentError if an option makes no sense.
+// Throws InvalidArgumentError if an option is not valid.
 void CheckOptions(const ChannelOptions& options);
 
 // The records of one epoch of one channel: the next one that nobody has read.
@@ -53,21 +53,24 @@ void CheckOptions(const ChannelOptions& options);
 // Not safe for use by two threads at once, but for CancelToken.
 class ChannelReader final : public EpochReader {
  public:
-  // What `context` points to must outlive the reader. `watch`, which must as well, is where a watch
-  // of the FIFOs' folder is found or left, for the reader of the next epoch: to end one takes the
-  // kernel some 15 ms. Throws as CheckOptions does.
+  // Throws as CheckOptions does. What `context` points to must outlive the reader. `watch`, which
+  // must as well, is where a watch of the FIFOs' folder is found or left, for the reader of the
+  // next epoch: to end one takes the kernel some 15 ms.
   ChannelReader(ChannelOptions options, const WaitContext& context,
                 std::optional<DirectoryWatch>* watch = nullptr);
 
-  // Reads the next record into `sink`; see RecordStream::Read. Returns false at the end of the
-  // epoch, then always; the FIFO is closed by then. Messages begin with channel, epoch and path.
+  // Reads the next record into `sink`. Returns false at the end of the epoch, then always; the FIFO
+  // is closed by then. Throws as RecordStream::Read; while the epoch has not begun, also
+  // DeadlineExceededError at open_timeout, FailedPreconditionError if the state file or what stands
+  // at the FIFO's path is not valid, or the FIFO is read already, and IoError. After one of these,
+  // before there is a writer, every later call returns false. Messages begin with channel, epoch
+  // and path.
   bool Read(RecordSink& sink) override;
 
-  // Drops the next record.
+  // Drops the next record. Returns and throws as Read.
   bool Skip() override;
 
-  // Takes records that are buffered already; see RecordReader::TakeBuffered. Never waits, never
-  // throws.
+  // See RecordReader::TakeBuffered. Never waits, never throws.
   void TakeBuffered(size_t max, std::vector<std::string_view>* records) override {
     if (stream_ != nullptr) stream_->TakeBuffered(max, records);
   }
@@ -75,7 +78,7 @@ class ChannelReader final : public EpochReader {
   // Closes the FIFO, so that its writer sees EPIPE. Every later Read returns false.
   void Close() noexcept override;
 
-  // The epoch that is being read; none before it could be begun.
+  // The epoch that is, or was, read; none before it could be begun.
   std::optional<uint64_t> epoch() const noexcept { return epoch_; }
   bool has_begun() const noexcept override { return epoch_.has_value(); }
 

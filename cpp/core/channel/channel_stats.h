@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // How the reading of a channel goes, in numbers that another thread may look at meanwhile. Counting
-// costs a plain addition: each reader has counters of its own, which only it changes; whoever looks
-// adds them up.
+// costs a plain addition: each reader has counters of its own, which only it changes; a look at the
+// channel adds them up.
 #ifndef PIPEMODE_CORE_CHANNEL_CHANNEL_STATS_H_
 #define PIPEMODE_CORE_CHANNEL_CHANNEL_STATS_H_
 
@@ -62,6 +62,7 @@ struct ReaderCounters {
   Counter bytes_out;
   Stopwatch starved;
 
+  // The numbers as they are just now. Any thread.
   ChannelStats Get() const;
 };
 

@@ -17,11 +17,12 @@ class EpochReader {
  public:
   virtual ~EpochReader() = default;
 
-  // Reads the next record into `sink`; see RecordStream::Read for what it throws. Returns false at
-  // the end of the epoch, then always. Messages begin with where in the channel that was.
+  // Reads the next record into `sink`. Returns false at the end of the epoch, then always. Throws
+  // as RecordStream::Read, and what beginning the epoch, or its next file, throws. Messages begin
+  // with where in the channel that was.
   virtual bool Read(RecordSink& sink) = 0;
 
-  // Drops the next record, with all the checks of Read.
+  // Drops the next record, with all the checks of Read. Returns and throws as that.
   virtual bool Skip() = 0;
 
   // Takes records that are buffered already, out of one file; see RecordReader::TakeBuffered. Never

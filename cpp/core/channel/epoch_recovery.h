@@ -31,18 +31,19 @@ class EpochRecovery {
   explicit EpochRecovery(const PipeState& state) : state_(state) {}
 
   // As PipeState::TryClaim; if the FIFO that is due is gone and a reader has opened it before, the
-  // next one that exists.
+  // next one that exists. Throws IoError besides, if word cannot be left in the lock file.
   PipeState::Attempt TryClaim() const;
 
   // Claims those epochs after `claim` that may be in its place and are not in `later` yet, if
   // readers have opened the FIFO of `claim` before. Looks one epoch further than they have come.
   // The service serves epochs in order, so of all these the one that has a writer is to be read.
-  // Never waits.
+  // Throws as TryClaim; `later` then has those that were claimed before that. Never waits.
   void TryClaimLater(const EpochClaim& claim, std::vector<EpochClaim>* later) const;
 
   // Gives up epochs that were claimed together: all, or those after one that is being read. Returns
   // false, having left them alone, if one has got a writer meanwhile. If another has the state
-  // locked for long, or the word cannot be written, the next reader finds things as after a kill.
+  // locked for long (0.1 s), or the word cannot be written, the next reader finds things as after a
+  // kill.
   bool TryGiveUp(std::vector<EpochClaim>* claims) const noexcept;
 
  private:

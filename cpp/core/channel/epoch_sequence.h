@@ -53,10 +53,10 @@ class EpochSequence {
  public:
   static constexpr int64_t kEndless = -1;
 
-  // `epochs` is how many to read, or kEndless. What `context` points to must outlive the sequence.
-  // Throws as CheckOptions. `before_next_epoch` is called before any epoch but the first is
-  // touched, `before_next_file` before any file of an epoch but the first; they may take their
-  // time, and may throw, which leaves that epoch or file alone.
+  // `epochs` is how many to read, or kEndless. `before_next_epoch` is called before any epoch but
+  // the first is touched, `before_next_file` before any file of an epoch but the first; they may
+  // take their time, and may throw, which leaves that epoch or file alone. Throws as CheckOptions.
+  // What `context` points to must outlive the sequence.
   EpochSequence(const ChannelOptions& options, int64_t epochs, const WaitContext& context,
                 std::function<void()> before_next_epoch = nullptr, const Shard& shard = {},
                 std::function<void()> before_next_file = nullptr);
@@ -66,18 +66,19 @@ class EpochSequence {
   // read: it is taken to carry what the interrupted one carried. If it is shorter, that call throws
   // DataLossError; if there is no such epoch within the time limit, the call after that looks for
   // it again. Of an epoch of files, those before the position's file are not read. Throws
-  // InvalidArgumentError if there are not so many epochs.
+  // InvalidArgumentError, and changes nothing, if there are not so many epochs.
   void Resume(const SequencePosition& position);
 
   // Where the next record is.
   const SequencePosition& position() const noexcept { return position_; }
 
   // Reads the next record into `sink`. Returns false at the end of the last epoch, then always.
-  // Throws as ChannelReader::Read; after an error that ends an epoch the next call goes on to the
-  // next one, and to the beginning of a line.
+  // Throws as EpochReader::Read, and what the functions of the constructor throw. After an error
+  // that ends an epoch the next call goes on to the next one, and to the beginning of a line.
   bool Read(RecordSink& sink) { return Next(&sink); }
 
-  // Drops what is left of the line whose attributes are being read, or else the next line.
+  // Drops what is left of the line whose attributes are being read, or else the next line. Returns
+  // and throws as Read.
   bool Skip();
 
   // How many attributes of its line come before the next record of this shard.
@@ -86,6 +87,7 @@ class EpochSequence {
   }
 
   // Takes records of the current epoch that are buffered already; see RecordReader::TakeBuffered.
+  // Never waits.
   void TakeBuffered(size_t max, std::vector<std::string_view>* records);
 
   // Gives the current epoch up; the next call goes on to the next one, as after an error.

@@ -47,9 +47,10 @@ struct FileList {
 class FilesReader final : public EpochReader {
  public:
   // `channel` is the name that messages show. Begins with the file number `first_file`, which is at
-  // least the list's first one; what comes before it is not read, except for the header. What
-  // `context` points to must outlive the reader. `before_next_file` is called before a record of
-  // any further file is read; it may take its time, and may throw, which leaves that file alone.
+  // least the list's first one; what comes before it is not read, except for the header.
+  // `before_next_file` is called before a record of any further file is read; it may take its time,
+  // and may throw, which leaves that file alone. Opens nothing yet. What `context` points to must
+  // outlive the reader.
   FilesReader(const std::string& channel, std::shared_ptr<const FileList> files,
               const StreamOptions& options, const WaitContext& context, uint64_t first_file,
               std::function<void()> before_next_file = nullptr);

@@ -53,31 +53,33 @@ struct EpochClaim {
 // Safe for use by several threads and processes at once; keeps nothing in memory.
 class PipeState {
  public:
-  // Creates `state_dir` if need be. Throws InvalidArgumentError if `channel` is no channel name,
-  // IoError.
+  // Creates `state_dir` if need be. Throws InvalidArgumentError if `channel` is not a valid channel
+  // name, IoError if the folder cannot be made.
   PipeState(const std::string& state_dir, const std::string& pipe_dir, const std::string& channel);
 
-  // The epoch to be read next. Throws FailedPreconditionError if the state file holds no such
-  // number.
+  // The epoch to be read next; 0 without a state file. Throws FailedPreconditionError if the file
+  // does not hold such a number, IoError if it cannot be read.
   uint64_t NextEpoch() const;
 
   struct Attempt {
     uint64_t epoch = 0;               // the epoch that is due
     std::string path;                 // its FIFO
-    bool busy = false;                // somebody else is about to read it, or has the state locked
+    bool busy = false;                // another is about to read it, or has the state locked
     std::optional<EpochClaim> claim;  // set on success
   };
 
-  // Claims the epoch that is due if its FIFO exists and no other reader waits there. Never waits.
-  // Throws FailedPreconditionError that names the holder if somebody is reading that very FIFO (by
-  // another state folder, or the state was reset), and as NextEpoch does.
+  // Claims the epoch that is due if its FIFO exists and no other reader waits there. Throws
+  // FailedPreconditionError that names the holder if that very FIFO is being read already (by
+  // another state folder, or the state was reset), as FifoSource::Open does, and as NextEpoch and
+  // TryLock do. After an error nothing is claimed. Never waits.
   Attempt TryClaim() const;
 
   // The same for an epoch from `due`, the one that the state names, on; the caller has the lock.
   Attempt TryClaimLocked(uint64_t due, uint64_t epoch) const;
 
-  // Locks the state, for as long as what is returned lives. Never waits; returns none if another
-  // has it. The descriptor is that of the lock file.
+  // Locks the state, for as long as what is returned lives: the descriptor of the lock file, none
+  // if another has it. Throws IoError, and FailedPreconditionError if the lock file is not a plain
+  // file. Never waits.
   ForkGuardedFd TryLock() const;
 
   // Whether the FIFO of `claim` is still the one at its path. A service that starts anew may have
@@ -89,7 +91,8 @@ class PipeState {
 
   // Sets the state to the epoch after `claim`; to be called when its writer is there, before a byte
   // is read. Returns false, having done nothing, if the state is locked: try again soon. A state
-  // that no longer names the epoch that was due is left alone.
+  // that no longer names the epoch that was due is left alone. Throws as TryLock and NextEpoch, and
+  // IoError if the state cannot be written; it is as before then. Never waits.
   bool TryMarkStarted(const EpochClaim& claim) const;
 
   std::string PipePath(uint64_t epoch) const;

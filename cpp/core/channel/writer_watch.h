@@ -12,7 +12,7 @@ namespace pipemode {
 //
 // Where another reader had it open and is no more, its writer may still be there, not having
 // noticed yet, or having noticed and being about to close: what it has left in the pipe is the
-// beginning of an epoch whose end nobody gets. Or it has done with this FIFO, and opens it once
+// beginning of an epoch whose end no reader gets. Or it has done with this FIFO, and opens it once
 // more to see whether there still is a reader. A writer that goes on has not noticed, and never
 // will, since there is a reader again.
 class WriterWatch {
@@ -28,7 +28,7 @@ class WriterWatch {
   // reader before may have been killed; none: any writer is that of a whole epoch.
   WriterWatch(int fd, std::optional<size_t> left) : fd_(fd), left_(left) {}
 
-  // Never waits. Throws IoError.
+  // Throws IoError; it may be called again then. Never waits.
   Writer Look();
 
  private:

@@ -22,10 +22,12 @@ struct FeatureSpec {
   size_t size;  // number of values
 };
 
-// Where the values of a batch go. Those of feature f in row r begin at r * size of its array.
+// Where the values of a batch go. Those of feature f in row r begin at r * size of its array. What
+// it throws, ExampleParser::Parse throws.
 class ExampleSink {
  public:
   virtual ~ExampleSink() = default;
+  // The array of a feature of that type; asked for once, when the parser is made.
   virtual float* Floats(size_t feature) = 0;
   virtual int64_t* Int64s(size_t feature) = 0;
   virtual void PutBytes(size_t feature, size_t at, std::string_view value) = 0;

@@ -18,7 +18,7 @@ constexpr uint32_t WireTag(uint32_t field, WireType type) {
 }
 
 // The fields of one serialized protobuf message, from front to back. Throws InvalidArgumentError
-// for what is none.
+// for what is not one; then the reader is of no more use.
 class WireReader {
  public:
   // `message` must outlive the reader.

@@ -59,7 +59,7 @@ inline size_t RecordsInLine(const StreamOptions& options) noexcept {
   return options.attributes.empty() ? 1 : options.attributes.size();
 }
 
-// Throws InvalidArgumentError if an option makes no sense, or none for the format.
+// Throws InvalidArgumentError if an option is not valid, or not valid for the format.
 void CheckStreamOptions(const StreamOptions& options);
 
 // Names compare without case. Each throws InvalidArgumentError that lists the names there are.

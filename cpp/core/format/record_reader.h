@@ -46,7 +46,7 @@ class RecordReader {
   // final: the stream cannot be read on. A sink may hold part of a record when a call throws.
   bool Read(RecordSink& sink) { return Next(&sink); }
 
-  // Drops the next record, with all the checks of Read. Returns false at the end of the stream.
+  // Drops the next record, with all the checks of Read. Returns and throws as that.
   bool Skip() { return Next(nullptr); }
 
   // Takes up to `max` whole records out of what is buffered, without copying: appends views that
@@ -102,9 +102,9 @@ class RecordReader {
   bool half_read_ = false;
 };
 
-// Makes the reader for `options`. `input` must outlive it, and so must `header` unless it is null:
-// the lines of a repeated header as far as earlier streams of the channel have told them, where
-// this stream adds what it tells.
+// Makes the reader for `options`, which are taken for valid. `input` must outlive it, and so must
+// `header` unless it is null: the lines of a repeated header as far as earlier streams of the
+// channel have told them, where this stream adds what it tells.
 std::unique_ptr<RecordReader> MakeRecordReader(const StreamOptions& options, BufferedReader* input,
                                                std::vector<std::string>* header = nullptr);
 

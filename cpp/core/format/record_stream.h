@@ -23,8 +23,8 @@ struct StreamCarry {
   uint64_t corrupted_in_a_row = 0;
 };
 
-// The bytes of `source` without its `compression`. Sets `found_gzip`, which must outlive the
-// result, where kAuto finds gzip; it may be null.
+// Returns the bytes of `source` without its `compression`. Sets `found_gzip`, which must outlive
+// the result, where kAuto finds gzip; it may be null.
 std::unique_ptr<ByteSource> Decompressed(std::unique_ptr<ByteSource> source,
                                          Compression compression,
                                          std::atomic<bool>* found_gzip = nullptr);
@@ -33,8 +33,8 @@ std::unique_ptr<ByteSource> Decompressed(std::unique_ptr<ByteSource> source,
 // messages that say where. Not safe for use by two threads at once.
 class RecordStream {
  public:
-  // `carry` must outlive the stream; null: there is none before it and none after it.
-  // `buffer_bytes` is how much is read at a time.
+  // `options` are taken for valid. `buffer_bytes` is how much is read at a time. `carry` must
+  // outlive the stream; null: there is none before it and none after it. Reads nothing yet.
   RecordStream(std::unique_ptr<ByteSource> source, const StreamOptions& options,
                StreamCarry* carry = nullptr,
                size_t buffer_bytes = BufferedReader::kDefaultCapacity);
@@ -48,11 +48,10 @@ class RecordStream {
   // false. Each message begins with the record's number, from 0, and byte offset.
   bool Read(RecordSink& sink);
 
-  // Drops the next record, with all the checks of Read.
+  // Drops the next record, with all the checks of Read. Returns and throws as that.
   bool Skip();
 
-  // Takes records that are buffered already; see RecordReader::TakeBuffered. Never waits, never
-  // throws.
+  // See RecordReader::TakeBuffered. Never waits, never throws.
   void TakeBuffered(size_t max, std::vector<std::string_view>* records);
 
   // Records read or dropped by the caller.

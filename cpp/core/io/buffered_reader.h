@@ -32,8 +32,9 @@ class BufferedReader {
   // Drops the first `size` buffered bytes; there must be as many.
   void Consume(size_t size) noexcept { begin_ += size; }
 
-  // Copies up to `size` bytes to `dst`, past the buffer where it is empty. Returns fewer than
-  // `size` only at the end of the stream. If the source throws, the bytes read so far are lost.
+  // Copies up to `size` bytes to `dst`, past the buffer where it is empty. Returns how many, fewer
+  // than `size` only at the end of the stream. Throws what the source throws; the bytes that this
+  // call has read are lost then.
   size_t ReadInto(char* dst, size_t size);
 
   size_t capacity() const noexcept { return capacity_; }

@@ -18,7 +18,7 @@ class ByteSource {
   virtual size_t Read(char* dst, size_t size) = 0;
 
   // Like Read, but once `dst` is full may go on with up to `tail_size` bytes in `tail`. Returns how
-  // many in both together.
+  // many in both together. Throws as Read.
   virtual size_t ReadScattered(char* dst, size_t size, char* tail, size_t tail_size) {
     (void)tail;
     (void)tail_size;

@@ -8,10 +8,11 @@
 
 namespace pipemode {
 
-// Wakes whoever waits on it. Any thread may call any method; the token must outlive all its
+// Wakes the threads that wait on it. Any thread may call any method; the token must outlive all its
 // waiters. A forked child cannot wake its parent's.
 class CancelToken {
  public:
+  // Throws IoError if the process can have no more file descriptors.
   CancelToken();
   CancelToken(const CancelToken&) = delete;
   CancelToken& operator=(const CancelToken&) = delete;

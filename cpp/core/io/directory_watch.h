@@ -10,9 +10,10 @@ namespace pipemode {
 
 // Wakes a poll() when something appears in a folder (inotify). A hint only: some file systems never
 // tell, the system may have no watch left, the folder may not exist yet. Callers look for
-// themselves every now and then all the same.
+// themselves every now and then all the same. Not safe for use by two threads at once.
 class DirectoryWatch {
  public:
+  // Never fails; see fd().
   explicit DirectoryWatch(const std::string& path);
 
   // Readable after something was created in, or moved to, the folder; -1 if it cannot be watched.

@@ -21,13 +21,14 @@ namespace pipemode {
 // This class believes a 0 only after it has seen a writer: by data, by EAGAIN, or by poll().
 class FifoSource final : public ByteSource {
  public:
-  // Opens `path` for FifoSource without waiting for a writer. Returns an empty descriptor if
-  // nothing is there (yet). Throws FailedPreconditionError if it is neither FIFO nor regular file,
-  // IoError if it cannot be opened.
+  // Opens `path` for FifoSource. Returns an empty descriptor if nothing is there (yet). Throws
+  // FailedPreconditionError if it is neither FIFO nor regular file, IoError if it cannot be opened.
+  // Does not wait for a writer.
   static ForkGuardedFd Open(const std::string& path);
 
   // Reads from `fd` as opened by Open(`path`). A silence longer than `read_timeout` is a
-  // DeadlineExceededError. Enlarges the pipe to 1 MiB where the system allows it.
+  // DeadlineExceededError. Enlarges the pipe to 1 MiB where the system allows it. What `context`
+  // points to must outlive the source.
   FifoSource(ForkGuardedFd fd, const std::string& path, TimeLimit read_timeout,
              const WaitContext& context);
 

@@ -18,9 +18,10 @@ namespace pipemode {
 class FileSource final : public ByteSource {
  public:
   // Opens the file and tells the system that it will be read from front to back, so that the disk
-  // is at work before the first Read. Throws FileChangedError if it has not `size` bytes,
+  // is at work before the first Read. Throws FileChangedError if it does not have `size` bytes,
   // FailedPreconditionError if it is not a regular file, IoError if it cannot be opened. Messages
-  // do not name the file: whoever has more than one does.
+  // do not name the file: a caller that has more than one does. What `context` points to must
+  // outlive the source.
   FileSource(const std::string& path, uint64_t size, const WaitContext& context);
 
   size_t Read(char* dst, size_t size) override { return ReadScattered(dst, size, nullptr, 0); }

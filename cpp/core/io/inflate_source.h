@@ -23,7 +23,8 @@ enum class Compression {
 // constant whatever the ratio.
 //
 // Throws DataLossError if the stream ends inside a member, if a member is corrupt (its checksum and
-// length are verified before its end is reported), or if anything else than a member follows one.
+// length are verified before its end is reported), or if anything else than a member follows one;
+// and what the compressed source throws.
 class InflateSource final : public ByteSource {
  public:
   static constexpr size_t kDefaultInputBytes = size_t{256} << 10;

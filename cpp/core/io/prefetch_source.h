@@ -24,8 +24,8 @@ class PrefetchSource final : public ByteSource {
  public:
   // `open` makes the source, in the thread, for which the context is. What it throws, and what the
   // source throws, Read throws behind the bytes before it. `budget_bytes` is how much may lie
-  // ready. What `context` points to must outlive the object. Throws std::system_error if no thread
-  // can be had.
+  // ready. Throws std::system_error if no thread can be had. What `context` points to must outlive
+  // the object.
   using Open = std::function<std::unique_ptr<ByteSource>(const WaitContext& context)>;
   PrefetchSource(Open open, size_t budget_bytes, const WaitContext& context);
   ~PrefetchSource() override;

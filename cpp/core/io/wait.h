@@ -50,7 +50,7 @@ struct WaitContext {
   WaitObserver* observer = nullptr;
 };
 
-// A time limit in seconds; infinity waits for ever.
+// A time limit in seconds; infinity is none.
 using TimeLimit = std::chrono::duration<double>;
 inline constexpr TimeLimit kNoLimit{std::numeric_limits<double>::infinity()};
 
@@ -65,7 +65,8 @@ class Wait {
   // Sleeps until `fd` has one of `events` (or POLLHUP, POLLERR), or `at_most` is over, whichever is
   // first. `fd` may be -1: nothing but time. Returns poll's revents, 0 when `at_most` passed.
   // Throws CancelledError when the token is cancelled, DeadlineExceededError when the limit is
-  // reached, and what the observer throws.
+  // reached, FailedPreconditionError in a forked child of the token's process, IoError if poll()
+  // fails, and what the observer throws. May be called again then.
   short Poll(int fd, short events, Clock::duration at_most = Clock::duration::max());
 
  private:

@@ -33,7 +33,8 @@ class ExampleEncoder {
  public:
   explicit ExampleEncoder(std::vector<FeatureColumn> columns);
 
-  // Appends the Example of `row` to `out`: its features in the order of the columns.
+  // Appends the Example of `row` to `out`: its features in the order of the columns. After
+  // bad_alloc `out` is as before.
   void Append(size_t row, std::string* out);
 
  private:

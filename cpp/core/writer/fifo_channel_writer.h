@@ -38,25 +38,27 @@ struct FifoWriterOptions {
   uint64_t fault_at_byte = 0;  // of each epoch
 };
 
-// Whether somebody has the FIFO at `path` open for reading; tried out by opening it for writing,
-// which such a reader does not take for data. Throws IoError.
+// Whether a process has the FIFO at `path` open for reading; tried out by opening it for writing,
+// which such a reader does not take for data. Throws IoError. Never waits.
 bool HasReader(const std::string& path);
 
 // Not safe for use by two threads at once, but for the CancelToken. SIGPIPE must be ignored, as
 // Python does.
 class FifoChannelWriter {
  public:
-  // Writes `pipe_dir`/`channel`_<epoch> from `first_epoch` on. What `context` points to must
-  // outlive the writer.
+  // Writes `pipe_dir`/`channel`_<epoch> from `first_epoch` on. Throws InvalidArgumentError unless
+  // chunk_bytes and bytes_per_second are positive. What `context` points to must outlive the
+  // writer.
   FifoChannelWriter(const std::string& pipe_dir, const std::string& channel, uint64_t first_epoch,
                     const FifoWriterOptions& options, const WaitContext& context);
 
   // Makes the FIFO of the next epoch (or takes one that is there) and waits until a reader opens
-  // it. Throws FailedPreconditionError if something else is in its place, CancelledError, IoError.
+  // it. Throws FailedPreconditionError if something else is in its place, CancelledError, IoError;
+  // it may be called again then, for the same epoch.
   void BeginEpoch();
 
   // Writes all of `bytes`. Returns false once the epoch is over early: the reader closed it (EPIPE)
-  // or the fault struck. Throws CancelledError, IoError.
+  // or the fault struck. Throws CancelledError, IoError; bytes_written() says how many got through.
   bool Write(std::string_view bytes);
 
   // Hands on up to `size` bytes of the file `fd`, from its position on, without reading them.
@@ -67,7 +69,7 @@ class FifoChannelWriter {
   std::optional<uint64_t> WriteFile(int fd, uint64_t size);
 
   // Closes the FIFO: the reader sees the end of the epoch. The next BeginEpoch goes on to the next
-  // number.
+  // number. Throws CancelledError only if a stall is due now; the epoch is not ended then.
   void EndEpoch();
 
   uint64_t epoch() const noexcept { return epoch_; }              // the current or next one

@@ -26,7 +26,7 @@ class RecordEncoder {
   explicit RecordEncoder(const EncoderOptions& options);
 
   // Appends `record` to `out`. Throws InvalidArgumentError for what the format cannot hold: a
-  // newline in a text line, 2^29 bytes and more in dmlc RecordIO.
+  // newline in a text line, 2^29 bytes and more in dmlc RecordIO; `out` is as before then.
   void Append(std::string_view record, std::string* out) const;
 
  private:

@@ -7,11 +7,15 @@
 #include <array>
 #include <atomic>
 #include <csignal>
+#include <cstring>
+#include <utility>
 
 namespace pipemode::testing {
 namespace {
 
 std::atomic<Place> place{Place::kBytecode};
+std::atomic<bool> initialized{true};
+std::atomic<int> refused{0};
 
 std::array<std::atomic<bool>, NSIG> noted{};
 std::array<void (*)(int), NSIG> handlers{};
@@ -23,9 +27,13 @@ bool IsMainThread() { return ::syscall(SYS_gettid) == ::getpid(); }
 
 void NoteSignal(int signal_number) { noted[static_cast<size_t>(signal_number)] = true; }
 
+bool raised = false;
+
 int RunNotedHandlers() {
   for (size_t number = 0; number < noted.size(); ++number) {
-    if (noted[number].exchange(false)) handlers[number](static_cast<int>(number));
+    if (!noted[number].exchange(false)) continue;
+    handlers[number](static_cast<int>(number));
+    if (std::exchange(raised, false)) return -1;
   }
   return 0;
 }
@@ -37,6 +45,10 @@ void* Text(const char* text) { return const_cast<char*>(text); }
 
 void SetPlace(Place new_place) { place = new_place; }
 
+void SetInitialized(bool is_initialized) { initialized = is_initialized; }
+
+void SetPendingCallsRefused(int count) { refused = count; }
+
 void SetPythonHandler(int signal_number, void (*handler)(int)) {
   handlers[static_cast<size_t>(signal_number)] = handler;
   struct sigaction action = {};
@@ -44,9 +56,12 @@ void SetPythonHandler(int signal_number, void (*handler)(int)) {
   ::sigaction(signal_number, &action, nullptr);
 }
 
-void RunBytecode() {
-  if (const PendingCall call = pending.exchange(nullptr)) call(nullptr);
-  RunNotedHandlers();
+void RaiseException() { raised = true; }
+
+bool RunBytecode() {
+  const PendingCall call = pending.exchange(nullptr);
+  if (call != nullptr && call(nullptr) != 0) return false;
+  return RunNotedHandlers() == 0;
 }
 
 }  // namespace pipemode::testing
@@ -59,26 +74,36 @@ using pipemode::testing::Place;
 using pipemode::testing::place;
 using pipemode::testing::Text;
 
-PIPEMODE_PYTHON int Py_IsInitialized() { return 1; }
+PIPEMODE_PYTHON int Py_IsInitialized() { return pipemode::testing::initialized ? 1 : 0; }
 PIPEMODE_PYTHON int PyGILState_Check() {
   return place == Place::kBytecode && pipemode::testing::IsMainThread() ? 1 : 0;
 }
 PIPEMODE_PYTHON int PyGILState_Ensure() { return 0; }
 PIPEMODE_PYTHON void PyGILState_Release(int) {}
 PIPEMODE_PYTHON int Py_AddPendingCall(int (*call)(void*), void*) {
+  if (pipemode::testing::refused > 0) {
+    --pipemode::testing::refused;
+    return -1;
+  }
   pipemode::testing::PendingCall none = nullptr;
   return pipemode::testing::pending.compare_exchange_strong(none, call) ? 0 : -1;
 }
-PIPEMODE_PYTHON void* PyEval_GetFrame() { return Text("frame"); }
+PIPEMODE_PYTHON void* PyEval_GetFrame() {
+  return Text(place == Place::kCallOfException ? "call" : "frame");
+}
 PIPEMODE_PYTHON void* PyFrame_GetCode(void* frame) { return frame; }
-PIPEMODE_PYTHON void* PyFrame_GetBack(void*) { return nullptr; }
+PIPEMODE_PYTHON void* PyFrame_GetBack(void* frame) {
+  return std::strcmp(static_cast<char*>(frame), "call") == 0 ? Text("frame") : nullptr;
+}
 PIPEMODE_PYTHON void* PyObject_GetAttrString(void* object, const char* name) {
-  const bool in_tensorflow = place == Place::kTensorFlow || place == Place::kException;
+  const bool in_exception = place == Place::kException || place == Place::kCallOfException;
+  const bool is_call = std::strcmp(static_cast<char*>(object), "call") == 0;
   switch (name[3]) {
     case 'f':  // co_filename
-      return Text(in_tensorflow ? "/lib/tensorflow/python/ops.py" : "script.py");
+      return Text(place == Place::kTensorFlow || in_exception ? "/lib/tensorflow/python/ops.py"
+                                                              : "script.py");
     case 'n':  // co_name
-      return Text(place == Place::kException ? "__init__" : "next");
+      return Text(in_exception && !is_call ? "__init__" : "next");
     default:
       return object;
   }

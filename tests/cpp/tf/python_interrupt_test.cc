@@ -5,11 +5,14 @@
 #include "tf/python_interrupt.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <functional>
@@ -28,8 +31,11 @@ namespace {
 using ::pipemode::testing::Clock;
 using ::pipemode::testing::kPatience;
 using ::pipemode::testing::Place;
+using ::pipemode::testing::RaiseException;
 using ::pipemode::testing::RunBytecode;
 using ::pipemode::testing::RunInChild;
+using ::pipemode::testing::SetInitialized;
+using ::pipemode::testing::SetPendingCallsRefused;
 using ::pipemode::testing::SetPlace;
 using ::pipemode::testing::SetPythonHandler;
 using std::chrono::milliseconds;
@@ -43,6 +49,17 @@ void WatchPython() {
   SetPythonHandler(SIGINT, OnInterrupt);
   SetPythonHandler(SIGTERM, OnTerminate);
   PythonInterrupt::Watch();
+}
+
+struct sigaction HandlerOf(int signal_number) {
+  struct sigaction action = {};
+  ::sigaction(signal_number, nullptr, &action);
+  return action;
+}
+
+bool IsPlain(int signal_number, void (*handler)(int)) {
+  const struct sigaction action = HandlerOf(signal_number);
+  return (action.sa_flags & SA_SIGINFO) == 0 && action.sa_handler == handler;
 }
 
 // A handler that wants to know who sent the signal.
@@ -119,20 +136,208 @@ TEST(PythonInterruptTest, OneThatIsHeldComesOnceHoweverOftenItIsSent) {
 }
 
 TEST(PythonInterruptTest, NothingIsPassedOnWhileAnExceptionIsMade) {
-  EXPECT_EQ(RunInChild([] {
+  for (const Place place : {Place::kException, Place::kCallOfException}) {
+    EXPECT_EQ(RunInChild([place] {
+                WatchPython();
+                SetPlace(Place::kTensorFlow);
+                ::kill(::getpid(), SIGINT);
+                SetPlace(place);
+                for (int i = 0; i < 100; ++i) {
+                  RunBytecode();
+                  std::this_thread::sleep_for(milliseconds(1));
+                }
+                if (!order.empty()) return "too early: " + order;
+                RunBytecodeUntil([] { return !order.empty(); });
+                return order;
+              }),
+              "INT ");
+  }
+}
+
+TEST(PythonInterruptTest, OneIsHeldForAsLongAsTensorFlowRuns) {
+  EXPECT_EQ(RunInChild([]() -> std::string {
               WatchPython();
               SetPlace(Place::kTensorFlow);
-              ::kill(::getpid(), SIGINT);
-              SetPlace(Place::kException);
-              for (int i = 0; i < 100; ++i) {
-                RunBytecode();
-                std::this_thread::sleep_for(milliseconds(1));
+              ::kill(::getpid(), SIGTERM);
+              // A second, in which the helper looks again and again.
+              const Clock::time_point begun = Clock::now();
+              if (!WaitFor([begun] { return PythonInterrupt::ShouldStopWaiting(begun); })) {
+                return "waits go on";
               }
               if (!order.empty()) return "too early: " + order;
               RunBytecodeUntil([] { return !order.empty(); });
               return order;
             }),
+            "TERM ");
+}
+
+TEST(PythonInterruptTest, AnExceptionOfOneHandlerDoesNotLoseTheNextSignal) {
+  EXPECT_EQ(RunInChild([] {
+              WatchPython();
+              SetPythonHandler(SIGTERM, [](int /*unused*/) {
+                order += "TERM ";
+                RaiseException();
+              });
+              PythonInterrupt::Watch();
+              SetPlace(Place::kTensorFlow);
+              ::kill(::getpid(), SIGTERM);
+              ::kill(::getpid(), SIGINT);
+              SetPlace(Place::kBytecode);
+              WaitFor([] {
+                if (!RunBytecode()) order += "raised ";
+                return order.find("INT") != std::string::npos;
+              });
+              return order;
+            }),
+            "TERM raised INT ");
+}
+
+TEST(PythonInterruptTest, AFullQueueOfPendingCallsIsTriedAgain) {
+  EXPECT_EQ(RunInChild([] {
+              WatchPython();
+              SetPendingCallsRefused(3);
+              SetPlace(Place::kTensorFlow);
+              ::kill(::getpid(), SIGINT);
+              RunBytecodeUntil([] { return !order.empty(); });
+              return order;
+            }),
             "INT ");
+}
+
+TEST(PythonInterruptTest, OneThatComesToAnotherThreadIsHandledOnTheMainThread) {
+  for (const Place place : {Place::kBytecode, Place::kTensorFlow, Place::kSystemCall}) {
+    EXPECT_EQ(RunInChild([place]() -> std::string {
+                static std::atomic<pid_t> handled_by{0};
+                struct sigaction action = {};
+                action.sa_handler = [](int /*unused*/) {
+                  handled_by = static_cast<pid_t>(::syscall(SYS_gettid));
+                };
+                ::sigaction(SIGTERM, &action, nullptr);
+                PythonInterrupt::Watch();
+                SetPlace(place);
+                std::thread([] { ::pthread_kill(::pthread_self(), SIGTERM); }).join();
+                if (!RunBytecodeUntil([] { return handled_by != 0; })) return "never";
+                return handled_by == ::getpid() ? "" : "by another thread";
+              }),
+              "");
+  }
+}
+
+TEST(PythonInterruptTest, TheInterruptedCodeKeepsItsErrno) {
+  EXPECT_EQ(RunInChild([]() -> std::string {
+              struct sigaction action = {};
+              action.sa_handler = [](int /*unused*/) {
+                errno = EBADF;
+                ++told;
+              };
+              ::sigaction(SIGTERM, &action, nullptr);
+              PythonInterrupt::Watch();
+              errno = 0;
+              ::raise(SIGTERM);
+              return std::to_string(told) + ", " + std::to_string(errno);
+            }),
+            "1, 0");
+}
+
+// Which handlers are ours to stand in front of.
+
+TEST(PythonInterruptTest, WithoutPythonNothingIsTouched) {
+  EXPECT_EQ(RunInChild([]() -> std::string {
+              SetInitialized(false);
+              SetPythonHandler(SIGTERM, OnTerminate);
+              const auto before = HandlerOf(SIGTERM).sa_handler;
+              PythonInterrupt::Watch();
+              if (!IsPlain(SIGTERM, before)) return "the handler is another";
+              return PythonInterrupt::ShouldStopWaiting(Clock::time_point()) ? "waits end" : "";
+            }),
+            "");
+}
+
+TEST(PythonInterruptTest, ASignalWithoutAHandlerStaysWithoutOne) {
+  EXPECT_EQ(RunInChild([]() -> std::string {
+              ::signal(SIGINT, SIG_DFL);
+              ::signal(SIGTERM, SIG_IGN);
+              PythonInterrupt::Watch();
+              if (!IsPlain(SIGINT, SIG_DFL)) return "not the default action";
+              return IsPlain(SIGTERM, SIG_IGN) ? "" : "not ignored";
+            }),
+            "");
+}
+
+TEST(PythonInterruptTest, NothingOfOursIsLeftOnceTheScriptTakesItsHandlerAway) {
+  EXPECT_EQ(RunInChild([]() -> std::string {
+              WatchPython();
+              if (IsPlain(SIGINT, SIG_DFL)) return "not watched at all";
+              ::signal(SIGINT, SIG_DFL);
+              ::signal(SIGTERM, SIG_IGN);
+              PythonInterrupt::Watch();
+              if (!IsPlain(SIGTERM, SIG_IGN)) return "not ignored";
+              if (!IsPlain(SIGINT, SIG_DFL)) return "not the default action";
+              SetPlace(Place::kTensorFlow);
+              ::kill(::getpid(), SIGINT);
+              return "held";
+            }),
+            "killed by signal 2");
+}
+
+TEST(PythonInterruptTest, OneOfAnotherLibraryInFrontOfOursStaysInFront) {
+  EXPECT_EQ(RunInChild([]() -> std::string {
+              static void (*ours)(int, siginfo_t*, void*) = nullptr;
+              static std::atomic<int> seen{0};
+              WatchPython();
+              ours = HandlerOf(SIGTERM).sa_sigaction;
+              struct sigaction action = {};
+              action.sa_flags = SA_SIGINFO;
+              action.sa_sigaction = [](int signal_number, siginfo_t* info, void* context) {
+                ++seen;
+                ours(signal_number, info, context);
+              };
+              ::sigaction(SIGTERM, &action, nullptr);
+              PythonInterrupt::Watch();
+              if (HandlerOf(SIGTERM).sa_sigaction != action.sa_sigaction) return "not in front";
+              SetPlace(Place::kTensorFlow);
+              ::kill(::getpid(), SIGTERM);
+              if (!order.empty()) return "not held";
+              RunBytecodeUntil([] { return !order.empty(); });
+              // As it came, and as it was passed on.
+              return order + std::to_string(seen);
+            }),
+            "TERM 2");
+}
+
+TEST(PythonInterruptTest, PythonsHandlerThatComesBackIsWatchedAgain) {
+  EXPECT_EQ(RunInChild([]() -> std::string {
+              WatchPython();
+              const auto ours = HandlerOf(SIGTERM).sa_sigaction;
+              // signal.signal() of a script that sets a handler later.
+              SetPythonHandler(SIGTERM, [](int /*unused*/) { order += "LATER "; });
+              PythonInterrupt::Watch();
+              if (HandlerOf(SIGTERM).sa_sigaction != ours) return "not watched";
+              SetPlace(Place::kTensorFlow);
+              ::kill(::getpid(), SIGTERM);
+              if (!order.empty()) return "not held";
+              RunBytecodeUntil([] { return !order.empty(); });
+              return order;
+            }),
+            "LATER ");
+}
+
+TEST(PythonInterruptTest, TheFlagsAndTheMaskOfAHandlerStay) {
+  EXPECT_EQ(RunInChild([]() -> std::string {
+              struct sigaction action = {};
+              action.sa_handler = OnTerminate;
+              action.sa_flags = SA_RESTART | SA_ONSTACK;
+              ::sigaddset(&action.sa_mask, SIGUSR1);
+              ::sigaction(SIGTERM, &action, nullptr);
+              PythonInterrupt::Watch();
+              const struct sigaction ours = HandlerOf(SIGTERM);
+              if ((ours.sa_flags & SA_SIGINFO) == 0) return "not watched";
+              if ((ours.sa_flags & SA_RESTART) == 0) return "no longer restarts";
+              if ((ours.sa_flags & SA_ONSTACK) == 0) return "on another stack";
+              if (::sigismember(&ours.sa_mask, SIGUSR1) != 1) return "no longer blocks";
+              return ::sigismember(&ours.sa_mask, SIGUSR2) == 1 ? "blocks more" : "";
+            }),
+            "");
 }
 
 TEST(PythonInterruptTest, AHandlerIsToldWhoSentTheSignal) {
@@ -215,6 +420,52 @@ TEST(PythonInterruptTest, TheShortestOfTheTimesThatAreLeftCounts) {
               }),
               "");
   }
+}
+
+TEST(PythonInterruptTest, AllThreadsThatWaitGiveUp) {
+  EXPECT_EQ(RunInChild([]() -> std::string {
+              WatchPython();
+              if (PythonInterrupt::ShouldStopWaiting(Clock::time_point())) return "no signal yet";
+              SetPlace(Place::kTensorFlow);
+              std::atomic<int> waiting{0};
+              std::atomic<int> stopped{0};
+              std::vector<std::thread> threads;
+              for (int i = 0; i < 2; ++i) {
+                threads.emplace_back([&] {
+                  const Clock::time_point begun = Clock::now();
+                  ++waiting;
+                  if (WaitFor([begun] { return PythonInterrupt::ShouldStopWaiting(begun); })) {
+                    ++stopped;
+                  }
+                });
+              }
+              WaitFor([&] { return waiting == 2; });
+              ::kill(::getpid(), SIGINT);
+              for (std::thread& thread : threads) thread.join();
+              RunBytecodeUntil([] { return !order.empty(); });
+              if (stopped != 2) return std::to_string(stopped) + " stopped";
+              // The signal is passed on: the next wait need not end.
+              return PythonInterrupt::ShouldStopWaiting(Clock::time_point()) ? "still" : order;
+            }),
+            "INT ");
+}
+
+TEST(PythonInterruptTest, AWaitThatBeginsLaterHasAsMuchGrace) {
+  EXPECT_EQ(
+      RunInChild([]() -> std::string {
+        WatchPython();
+        SetPlace(Place::kTensorFlow);
+        ::kill(::getpid(), SIGINT);
+        if (!WaitFor([] { return PythonInterrupt::ShouldStopWaiting(Clock::time_point()); })) {
+          return "the first goes on";
+        }
+        const Clock::time_point begun = Clock::now();
+        if (!WaitFor([begun] { return PythonInterrupt::ShouldStopWaiting(begun); })) {
+          return "the second goes on";
+        }
+        return Clock::now() - begun < milliseconds(50) ? "too early" : "";
+      }),
+      "");
 }
 
 TEST(PythonInterruptTest, AForkedChildHasNothingOfWhatIsHeld) {
