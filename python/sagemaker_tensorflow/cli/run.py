@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sagemaker_tensorflow._local.request.command_line import Options
     from sagemaker_tensorflow._local.request.job import Job
+    from sagemaker_tensorflow._local.request.request import Request
     from sagemaker_tensorflow._local.request.settings import Settings
     from sagemaker_tensorflow._local.run.runner import Result
 
@@ -162,10 +163,10 @@ def run(
         grace_seconds=grace,
         at_opt_ml=opt_ml,
     )
-    job = _job(said, request)
+    asked, job = _job(said, request)
     with _errors_said():
         if dry_run:
-            _print_plan(job, settings, report, console)
+            _print_plan(job, asked, settings, report, console)
             return
         result = _run(job, settings, report)
     _print_result(job, result, console)
@@ -173,14 +174,14 @@ def run(
         from sagemaker_tensorflow._local.show import html_report as reports
 
         try:
-            reports.write(report, job, result)
+            reports.write(report, job, asked, result)
         except OSError as error:
             raise _failure(f"cannot write the report: {error}", result.status or 1) from None
         console.print(f"report: {report}", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(result.status)
 
 
-def _job(said: Options, path: Path | None) -> Job:
+def _job(said: Options, path: Path | None) -> tuple[Request, Job]:
     from sagemaker_tensorflow._local.request import command_line
     from sagemaker_tensorflow._local.request import job as jobs
     from sagemaker_tensorflow._local.request import request as requests
@@ -190,7 +191,8 @@ def _job(said: Options, path: Path | None) -> Job:
     try:
         given = None if path is None else requests.load(path)
         folder = Path.cwd() if path is None else path.absolute().parent
-        return jobs.from_request(command_line.apply(said, given), folder)
+        request = command_line.apply(said, given)
+        return request, jobs.from_request(request, folder)
     except requests.RequestError as error:
         raise _failure("\n       ".join(error.problems), _USAGE_ERROR) from None
 
@@ -234,7 +236,9 @@ def _run(job: Job, settings: Settings, report: Path | None) -> Result:
         return runner.run(job, settings, shown)
 
 
-def _print_plan(job: Job, settings: Settings, report: Path | None, console: Console) -> None:
+def _print_plan(
+    job: Job, request: Request, settings: Settings, report: Path | None, console: Console
+) -> None:
     import json
 
     from sagemaker_tensorflow._local.run import runner
@@ -246,7 +250,7 @@ def _print_plan(job: Job, settings: Settings, report: Path | None, console: Cons
     runner.check(job, settings)
     for line in list(plan.lines(job, settings)):  # all of it, or what is wrong
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    typer.echo(json.dumps(job.request, indent=2))
+    typer.echo(json.dumps(request, indent=2))
 
 
 def _print_result(job: Job, result: Result, console: Console) -> None:

@@ -68,11 +68,11 @@ class Job:
 
     Attributes:
         name: The job's name.
-        request: The request that it is made from.
         program: The script, relative to the source directory.
         source: The source directory, an archive (``.tar.gz``) of it, or the script alone.
         hosts: The hosts; their names are sorted.
         channels: The channels, in the request's order.
+        channel_groups: For each channel, the names of the instance groups that get it; none: all.
         hyperparameters: All of them, also the platform's, as in the request, and the job's name.
         environment: Variables for the script.
         cluster: How the hosts' scripts are to find each other.
@@ -87,11 +87,11 @@ class Job:
     """
 
     name: str
-    request: Request
     program: str
     source: Path
     hosts: tuple[Host, ...]
     channels: tuple[Channel, ...]
+    channel_groups: tuple[tuple[str, ...], ...]
     hyperparameters: dict[str, str]
     environment: dict[str, str]
     cluster: Cluster
@@ -107,17 +107,11 @@ class Job:
     def feeds(self, host: Host) -> list[Feed]:
         """Returns the channels that ``host`` gets."""
         feeds = []
-        for channel, groups in zip(self.channels, self._groups_of_channels(), strict=True):
+        for channel, groups in zip(self.channels, self.channel_groups, strict=True):
             takers = [one for one in self.hosts if not groups or one.group in groups]
             if host in takers:
                 feeds.append(Feed(channel, takers.index(host), len(takers)))
         return feeds
-
-    def _groups_of_channels(self) -> list[list[str]]:
-        return [
-            channel["DataSource"].get("S3DataSource", {}).get("InstanceGroupNames", [])
-            for channel in self.request.get("InputDataConfig", [])
-        ]
 
 
 def from_request(request: Any, folder: Path) -> Job:
@@ -151,11 +145,14 @@ def from_request(request: Any, folder: Path) -> Job:
         hyperparameters.setdefault(requests.JOB_NAME, json.dumps(name))
     return Job(
         name=name,
-        request=request,
         program=program,
         source=source,
         hosts=_hosts(request.get("ResourceConfig", {})),
         channels=tuple(channels),
+        channel_groups=tuple(
+            tuple(channel["DataSource"].get("S3DataSource", {}).get("InstanceGroupNames", ()))
+            for channel in request.get("InputDataConfig", ())
+        ),
         hyperparameters=hyperparameters,
         environment=request.get("Environment", {}),
         cluster=cluster,

@@ -11,10 +11,10 @@ import re
 import string
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from sagemaker_tensorflow._feed.channel_history import History, Row
 from sagemaker_tensorflow._local.request.job import Job
+from sagemaker_tensorflow._local.request.request import Request
 from sagemaker_tensorflow._local.run.runner import Result
 from sagemaker_tensorflow._local.show import wording
 
@@ -82,8 +82,8 @@ def check(path: Path) -> None:
         raise ReportError(f"--report: '{path}' is not a file in a folder that exists")
 
 
-def write(path: Path, job: Job, result: Result) -> None:
-    """Writes the page."""
+def write(path: Path, job: Job, request: Request, result: Result) -> None:
+    """Writes the page; ``request`` is what ``job`` was made from."""
     rows = result.history.totals
     plotted = [
         index
@@ -98,7 +98,7 @@ def write(path: Path, job: Job, result: Result) -> None:
         remarks="".join(f"<p>{html.escape(text)}</p>" for text in wording.remarks(rows)),
         plots="\n".join(_plots(result.history, index) for index in plotted),
         facts=_table((), _facts(job, result), "words"),
-        request=html.escape(json.dumps(_without_secrets(job.request), indent=2)),
+        request=html.escape(json.dumps(_without_secrets(request), indent=2)),
     )
     path.write_text(page, encoding="utf-8")
 
@@ -137,7 +137,7 @@ def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "n
     )
 
 
-def _without_secrets(request: dict[str, Any]) -> dict[str, Any]:
+def _without_secrets(request: Request) -> Request:
     """Variables often hold credentials, and reports are handed round."""
     environment = dict.fromkeys(request.get("Environment", {}), "(not shown)")
     return {**request, **({"Environment": environment} if environment else {})}
