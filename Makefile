@@ -65,6 +65,10 @@ help: ## Show this list
 demo: build ## Train a model on images that arrive through FIFOs
 	python examples/demo.py
 
+.PHONY: check
+check: build test-cpp style ## Run the tests that need no whole program, and style: minutes
+	python -m pytest --numprocesses $(JOBS) --dist worksteal -m 'not slow and not long'
+
 .PHONY: test
 test: build test-cpp asan tsan fuzz-check test-python ## Run all tests: C++, sanitizers, Python
 
@@ -96,7 +100,7 @@ build-fuzz: $(tools) $(test_system)
 
 .PHONY: test-python
 test-python: build ## Run the Python tests
-	python -m pytest
+	python -m pytest --numprocesses $(JOBS) --dist worksteal
 
 .PHONY: test-slow
 test-slow: build ## Run the Python tests that take minutes: load, many kills, large objects

@@ -17,6 +17,8 @@ from sagemaker_tensorflow._benchmark.workloads import Stream, Workload
 from sagemaker_tensorflow._benchmark.workplace import Workplace
 from sagemaker_tensorflow.records import encode
 
+pytestmark = pytest.mark.long
+
 COMMAND = [sys.executable, "-m", "sagemaker_tensorflow", "bench"]
 SHORT = cases.Settings(rounds=1, seconds=0.001, rollovers=3, stops=2, imports=1, gigabytes=0.05)
 

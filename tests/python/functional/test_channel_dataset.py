@@ -18,6 +18,8 @@ from sagemaker_tensorflow import (
     PipeModeDatasetException,
 )
 
+pytestmark = pytest.mark.long
+
 # In the order in which S3 lists them: that of their bytes.
 NAMES = ["0/part-1", "B", "a-b/part-0", "a/part-10", "a/part-2", "a0", "ä"]
 

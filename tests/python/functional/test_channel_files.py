@@ -21,6 +21,8 @@ from pipe_helpers import FORMATS, lists_of_records, stream
 from sagemaker_tensorflow import channel_stats
 from sagemaker_tensorflow.records import DataLossError, RecordReader
 
+pytestmark = pytest.mark.long
+
 property_test = settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -13,6 +13,8 @@ from pipe_helpers import Background, Script, stream
 from sagemaker_tensorflow.records import ChannelReader, ChannelWriter, DataLossError
 from sagemaker_tensorflow.testing import serve
 
+pytestmark = pytest.mark.long
+
 RECORDS = [b"%04d" % number for number in range(300)]
 
 # Reads the channel in one process after the other, each killed after a random time but the last.

@@ -11,7 +11,8 @@ from dataset_helpers import make, records
 from pipe_helpers import feed, stream
 from sagemaker_tensorflow import PipeModeDataset
 
-pytestmark = pytest.mark.timeout(300)  # several processes that train, on a machine that may be busy
+# Several processes that train, on a machine that may be busy.
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 RECORDS = 40
 BATCH = 8  # of all replicas together

@@ -9,6 +9,8 @@ import time
 import pytest
 from pipe_helpers import Background, feed, feed_nothing_for_ever, stream, wait_until
 
+pytestmark = pytest.mark.long
+
 A_MOMENT = 1.0  # what a person calls prompt
 
 PRELUDE = """

@@ -11,6 +11,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 TRAIN_RECORDS = 10
 TEST_RECORDS = 6
 

@@ -9,6 +9,8 @@ import zlib
 import pytest
 from pipe_helpers import feed, stream, tfrecord_header
 
+pytestmark = pytest.mark.long
+
 MIB = 1 << 20
 
 # Reads epoch 0, a small one, for whatever TensorFlow allocates once. Then reads epoch 1 and prints:

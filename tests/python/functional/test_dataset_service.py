@@ -8,6 +8,8 @@ import tensorflow as tf
 from dataset_helpers import make, make_any_mode, records
 from pipe_helpers import stream
 
+pytestmark = pytest.mark.long
+
 RECORDS = [b"%d" % number for number in range(30)]
 
 WORKER = """

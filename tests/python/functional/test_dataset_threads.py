@@ -12,6 +12,8 @@ import tensorflow as tf
 from dataset_helpers import make, records, without_autotune
 from pipe_helpers import Background, feed, feed_nothing_for_ever, stream, wait_until
 
+pytestmark = pytest.mark.long
+
 A_MOMENT = 1.0  # what a person calls prompt
 SOON = 10.0  # the same on a busy machine; all time limits are longer
 EPOCHS = 24

@@ -13,7 +13,7 @@ from sagemaker_tensorflow.cli import app
 from sagemaker_tensorflow.records import RecordReader, encode
 from typer.testing import CliRunner
 
-pytestmark = pytest.mark.usefixtures("s3_environment")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("s3_environment")]
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ import pytest
 import tensorflow as tf
 from sagemaker_tensorflow import records
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[3]
 DEMO = [sys.executable, str(ROOT / "examples" / "demo.py")]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]

@@ -20,7 +20,7 @@ from sagemaker_tensorflow._feed.channel import Channel, ChannelError
 from sagemaker_tensorflow._feed.channel_feeder import ChannelFeeder
 from sagemaker_tensorflow._storage import s3
 
-pytestmark = pytest.mark.usefixtures("s3_environment")
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("s3_environment")]
 
 MIB = 1 << 20
 

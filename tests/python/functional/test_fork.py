@@ -17,6 +17,8 @@ from sagemaker_tensorflow.records import (
 )
 from sagemaker_tensorflow.testing import serve
 
+pytestmark = pytest.mark.long
+
 RECORDS = [b"%06d" % number for number in range(100_000)]
 
 

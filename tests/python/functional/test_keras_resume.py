@@ -15,7 +15,7 @@ from pipe_helpers import stream
 from sagemaker_tensorflow import PipeModeCheckpoint, channel_dataset
 
 # Several processes that start Keras, one after the other, on a machine that may be busy.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
 
 RECORDS = 60
 BATCH = 5

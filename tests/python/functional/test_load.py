@@ -15,6 +15,8 @@ from sagemaker_tensorflow import PipeModeDataset
 from sagemaker_tensorflow.records import ChannelReader
 from sagemaker_tensorflow.testing import serve
 
+pytestmark = pytest.mark.long
+
 RECORD = b"r" * 1000
 
 

@@ -8,6 +8,8 @@ import zlib
 import pytest
 from pipe_helpers import WINDOW_BITS, Script, stream, tfrecord_header
 
+pytestmark = pytest.mark.long
+
 MEASURE_MEMORY = """
     import resource, sys
     import numpy, numpy.random  # what a batch needs, before the measurement

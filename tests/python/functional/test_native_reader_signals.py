@@ -22,6 +22,8 @@ from pipe_helpers import (
 from sagemaker_tensorflow import records as rec
 from sagemaker_tensorflow.records import RecordReader
 
+pytestmark = pytest.mark.long
+
 WAIT_FOR_A_RECORD = """
     import sys
     from sagemaker_tensorflow.records import ChannelReader, RecordReader

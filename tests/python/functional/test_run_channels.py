@@ -6,6 +6,8 @@ import json
 import pytest
 from run_helpers import RECORDS, make_folder, model_of
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize("epochs", [0, 1, 2])
 def test_never_opens(run_job, epochs):

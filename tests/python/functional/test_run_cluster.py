@@ -15,6 +15,8 @@ from run_helpers import Command, model_of, write_script
 from sagemaker_tensorflow._local.show import wording
 from sagemaker_tensorflow.records import RecordWriter
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[3]
 RECORDS = 64
 EPOCHS = 3

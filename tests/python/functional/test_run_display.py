@@ -24,6 +24,8 @@ from sagemaker_tensorflow._feed.channel_progress import ChannelProgress
 from sagemaker_tensorflow._local.show import display, html_report, wording
 from sagemaker_tensorflow.records import RecordWriter
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def terminal():

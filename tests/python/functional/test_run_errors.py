@@ -12,6 +12,8 @@ import pytest
 from pipe_helpers import stream
 from run_helpers import Command, write_script
 
+pytestmark = pytest.mark.long
+
 RECORDS = 50
 SIZES = range(100, 100 + RECORDS)
 

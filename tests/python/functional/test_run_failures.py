@@ -12,6 +12,8 @@ from sagemaker_tensorflow._local.request import job as jobs
 from sagemaker_tensorflow._local.request.settings import Settings
 from sagemaker_tensorflow._local.run import runner
 
+pytestmark = pytest.mark.long
+
 
 def test_crash(run_job, work_dir):
     ended = run_job("read(limit=2); sys.exit(7)", "--base-dir=ml")

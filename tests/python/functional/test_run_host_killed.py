@@ -10,6 +10,8 @@ import pytest
 from pipe_helpers import stream
 from run_helpers import HANGS, STUBBORN, Command, write_script
 
+pytestmark = pytest.mark.long
+
 
 def test_host_that_is_killed_takes_the_script_along(run_job):
     with run_job.start(STUBBORN + HANGS + "time.sleep(1000)") as command:

@@ -7,6 +7,8 @@ import tarfile
 import pytest
 from run_helpers import FILES, RECORDS, Command, model_of, write_script
 
+pytestmark = pytest.mark.long
+
 
 def test_two_hosts(run_job, work_dir, training_data):
     ended = run_job(

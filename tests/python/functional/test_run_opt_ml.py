@@ -9,6 +9,8 @@ import pytest
 from run_helpers import HANGS, RECORDS, STUBBORN, model_of
 from sagemaker_tensorflow._local.script import opt_ml
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def opt_ml_can_be_mounted(tmp_path):

@@ -9,6 +9,8 @@ from run_helpers import FILES, RECORDS, Command, write_script
 from sagemaker_tensorflow.cli import app
 from typer.testing import CliRunner
 
+pytestmark = pytest.mark.long
+
 
 def test_request_file(work_dir, training_data):
     write_script(work_dir, "print(read(), sys.argv[1:])")

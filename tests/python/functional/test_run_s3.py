@@ -14,6 +14,8 @@ from run_helpers import Command, write_script
 from s3_server import BUCKET, SECRET_KEY, Proxy
 from sagemaker_tensorflow.records import RecordWriter
 
+pytestmark = pytest.mark.long
+
 _numbers = itertools.count()
 
 

@@ -16,6 +16,8 @@ from sagemaker_tensorflow._local.request import job as jobs
 from sagemaker_tensorflow._local.request.settings import Settings
 from sagemaker_tensorflow._local.run import runner
 
+pytestmark = pytest.mark.long
+
 
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGINT, SIGINT_EXIT), (signal.SIGTERM, SIGTERM_EXIT)]

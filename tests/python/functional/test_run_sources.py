@@ -7,7 +7,10 @@ import sys
 import tarfile
 import zipfile
 
+import pytest
 from run_helpers import Command, model_of, write_script
+
+pytestmark = pytest.mark.long
 
 
 def test_shell_script_and_source_folder(work_dir):

@@ -6,7 +6,10 @@ import re
 import subprocess
 import sys
 
+import pytest
 from run_helpers import RECORDS, Command, make_folder, model_of, write_script
+
+pytestmark = pytest.mark.long
 
 
 def test_trains(run_job, work_dir):

@@ -10,6 +10,8 @@ import pytest
 import tensorflow as tf
 from sagemaker_tensorflow._op import op_build, op_cache, op_manifest, op_sources, tensorflow_build
 
+pytestmark = pytest.mark.long
+
 # Seen as a candidate, for which no carried library counts.
 AS_CANDIDATE = """
 import sys

@@ -9,6 +9,8 @@ pytest.importorskip("setuptools")
 
 from build import backend
 
+pytestmark = pytest.mark.long
+
 OPTION = "SAGEMAKER_TENSORFLOW_MKLDNN"
 
 

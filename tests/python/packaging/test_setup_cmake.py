@@ -9,6 +9,8 @@ import pytest
 from build import layout
 from build.cmake_build import CMakeBuild
 
+pytestmark = pytest.mark.long
+
 MKLDNN = "-DSAGEMAKER_TENSORFLOW_MKLDNN="
 
 

@@ -16,6 +16,8 @@ from setuptools.dist import Distribution
 
 from build import commands, layout, op_libraries, revision
 
+pytestmark = pytest.mark.long
+
 NATIVE = "sagemaker_tensorflow._native"
 OP = "sagemaker_tensorflow._oplib.pipemode_op_tf2_21"
 

@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """The op libraries of a build: names, manifests, sources."""
 
+import pytest
 from sagemaker_tensorflow._op import op_manifest
 
 from build import layout, op_libraries
 from build.tensorflows import TensorFlow
+
+pytestmark = pytest.mark.long
 
 INFO = {"source_revision": "0123abc", "compiler": "GNU 12.2.0", "isal": "2.30.0"}
 

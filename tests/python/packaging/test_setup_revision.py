@@ -8,6 +8,8 @@ import pytest
 
 from build import revision
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def repository(tmp_path):

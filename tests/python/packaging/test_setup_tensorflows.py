@@ -10,6 +10,8 @@ from setup_helpers import BUILD_FOR, make_tensorflow
 
 from build import tensorflows
 
+pytestmark = pytest.mark.long
+
 
 def find(monkeypatch, *folders):
     monkeypatch.setenv(BUILD_FOR, ":".join(map(str, folders)))

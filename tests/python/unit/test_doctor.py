@@ -11,6 +11,8 @@ import sagemaker_tensorflow
 import tensorflow as tf
 from sagemaker_tensorflow.cli import diagnosis
 
+pytestmark = pytest.mark.long
+
 
 def doctor(*arguments, code=0, **variables):
     result = subprocess.run(

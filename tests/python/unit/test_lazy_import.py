@@ -7,6 +7,8 @@ import textwrap
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 
 def run(code):
     return subprocess.run(

@@ -10,6 +10,8 @@ import textwrap
 import pytest
 from sagemaker_tensorflow._op import build_info
 
+pytestmark = pytest.mark.long
+
 VARIABLES = [
     "TF_ENABLE_ONEDNN_OPTS",
     "TF_ONEDNN_USE_SYSTEM_ALLOCATOR",
