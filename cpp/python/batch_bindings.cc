@@ -162,7 +162,7 @@ Returns:
     Array of uint8, which owns its memory.
 
 Raises:
-    InvalidArgumentError: If an argument makes no sense, or the format cannot hold a record.
+    InvalidArgumentError: If an argument is not valid, or the format cannot hold a record.
 )doc";
 
 constexpr char kEncodeExamplesDoc[] =

@@ -98,13 +98,12 @@ void RegisterErrors(py::module_& module) {
   classes.deadline_exceeded =
       MakeClass(module, "DeadlineExceededError", "A FIFO or its data did not come in time.",
                 classes.pipe, PyExc_TimeoutError);
-  classes.invalid_argument =
-      MakeClass(module, "InvalidArgumentError", "An argument makes no sense.", classes.pipe,
-                PyExc_ValueError);
+  classes.invalid_argument = MakeClass(module, "InvalidArgumentError", "An argument is not valid.",
+                                       classes.pipe, PyExc_ValueError);
   classes.failed_precondition = MakeClass(
       module, "FailedPreconditionError",
       "The call does not fit the state of things: the epoch has another reader, the state file "
-      "holds no number, the path is no FIFO.",
+      "does not hold a number, what is at the path is not a FIFO.",
       classes.pipe);
   classes.not_found =
       MakeClass(module, "NotFoundError", "No such file.", classes.pipe, PyExc_FileNotFoundError);

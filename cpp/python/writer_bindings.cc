@@ -155,7 +155,8 @@ constexpr char kBeginEpochDoc[] =
     R"doc(Makes the FIFO of the next epoch and waits until a reader has opened it.
 
 Raises:
-    FailedPreconditionError: If the last epoch has not ended, or the path is no FIFO.
+    FailedPreconditionError: If the last epoch has not ended, or what is at the path is not
+        a FIFO.
     CancelledError: After ``cancel()``.
     OSError: If the FIFO cannot be made.
 )doc";
@@ -206,7 +207,7 @@ void BindWriters(py::module_& module) {
 
   module.def(
       "has_reader", [](const std::filesystem::path& path) { return HasReader(path.string()); },
-      "Whether somebody has a FIFO open for reading. No child that is forked meanwhile keeps it.",
+      "Whether a process has a FIFO open for reading. No child that is forked meanwhile keeps it.",
       "path"_a);
 
   py::class_<ChannelWriter>(module, "ChannelWriter", "See records.ChannelWriter.",

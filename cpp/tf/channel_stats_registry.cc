@@ -7,14 +7,14 @@ namespace pipemode {
 
 ChannelStatsRegistry& StatsRegistry() {
   // Never destroyed: iterators may outlive static objects.
-  static auto* const registry = [] {
+  static ChannelStatsRegistry& registry = *[] {
     auto* const made = new ChannelStatsRegistry;
-    // A child that is forked while another thread counts would wait for it for ever.
+    // A child that is forked while another thread counts would never get the lock.
     ::pthread_atfork([] { StatsRegistry().BeforeFork(); }, [] { StatsRegistry().AfterFork(); },
                      [] { StatsRegistry().AfterFork(); });
     return made;
   }();
-  return *registry;
+  return registry;
 }
 
 }  // namespace pipemode

@@ -98,7 +98,7 @@ class CallGuard final : public WaitObserver {
 
   void OnWaited(std::chrono::steady_clock::duration time) override {
     has_waited_ = true;
-    // Somebody waits for the record, since it is only read when asked for.
+    // The consumer waits for the record, since it is only read when asked for.
     counters_.pipe_wait.Add(time);
     counters_.starved.Add(time);
   }
@@ -219,7 +219,7 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
     std::optional<Element> element;
     *end_of_sequence = ended_;
     if (ended_) return absl::OkStatus();
-    const absl::Status status = Call(ctx, [&] {
+    absl::Status status = Call(ctx, [&] {
       if (!benchmark_.enabled()) {
         element = Next();
         return;
@@ -300,7 +300,7 @@ class PipeModeDatasetOp::Dataset::Iterator final : public data::DatasetIterator<
   // Runs `call`, which may block, so that the caller can cancel it.
   absl::Status Call(data::IteratorContext* ctx, const std::function<void()>& call) {
     guard_->Begin(ctx->cancellation_manager());
-    // Without reading ahead, the pipe waits for as long as nobody calls.
+    // Without reading ahead, the pipe waits until the next call.
     Stopwatch::Duration away{0};
     if (reader_ != nullptr && called_at_) away = CoarseNow() - *called_at_;
     absl::Status status = StatusOf(call);

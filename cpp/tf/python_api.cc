@@ -34,8 +34,8 @@ using Reference = std::unique_ptr<void, void (*)(void*)>;
 
 const PythonApi* PythonApi::Find() noexcept {
   static PythonApi api;
-  static const bool found = api.Load();
-  return found ? &api : nullptr;
+  static const bool kFound = api.Load();
+  return kFound ? &api : nullptr;
 }
 
 bool PythonApi::Load() noexcept {

@@ -93,7 +93,7 @@ void CallChained(const Slot& slot, siginfo_t* info, void* context) {
 }
 
 // Sends the main thread the signal of a slot that is raised. It is known by its value, so that one
-// that comes second does nothing, and one of somebody else is not taken for it.
+// that comes second does nothing, and one of another sender is not taken for it.
 void SendRaised(Slot& slot) noexcept {
   const pid_t main_thread = ::getpid();
   siginfo_t info{};
@@ -112,16 +112,15 @@ bool IsRaised(const Slot& slot, const siginfo_t& info) noexcept {
 void OnSignal(int signal_number, siginfo_t* info, void* context) {
   const int saved_errno = errno;
   Slot& slot = SlotOf(signal_number);
-  if (!InOurProcess()) {
-    CallChained(slot, info, context);
-  } else if (IsRaised(slot, *info)) {
+  const bool is_ours = InOurProcess();
+  if (is_ours && IsRaised(slot, *info)) {
     if (Step(slot, Hold::kRaised, Hold::kCopying)) {
       // The kernel's context is that of this thread, as it is now; who sent the signal is held.
       siginfo_t held = slot.info;
       slot.hold.store(Hold::kEmpty, std::memory_order_release);
       CallChained(slot, &held, context);
     }
-  } else if (OnMainThread() && python->CurrentThreadHoldsGil()) {
+  } else if (!is_ours || (OnMainThread() && python->CurrentThreadHoldsGil())) {
     CallChained(slot, info, context);
   } else if (Step(slot, Hold::kEmpty, Hold::kCopying)) {
     slot.info = *info;
@@ -248,10 +247,10 @@ void PythonInterrupt::Watch() noexcept {
   const PythonApi* const api = PythonApi::Find();
   if (api == nullptr) return;
   // A child that is forked while another thread holds the lock would never get it.
-  static const bool guarded =
+  static const bool kGuarded =
       ::pthread_atfork([] { watch_mutex.lock(); }, [] { watch_mutex.unlock(); },
                        [] { watch_mutex.unlock(); }) == 0;
-  if (!guarded) return;
+  if (!kGuarded) return;
   const std::lock_guard<std::mutex> lock(watch_mutex);
   if (!InOurProcess()) {
     // The first call of this process; before it, the handler of a parent passes all signals on.

@@ -161,7 +161,7 @@ void RecordArrayPool::Put(std::unique_ptr<RecordArray> array, size_t column, Idl
     arrays.emplace_back(std::move(array), bytes);
     idle.bytes += bytes;
   } catch (const std::bad_alloc&) {
-    // Whoever gives a tensor back is not to blame; the array is freed.
+    return;  // not an error of the thread that gives a tensor back; the array is freed
   }
 }
 

@@ -14,7 +14,7 @@ namespace data = tensorflow::data;
 using tensorflow::tstring;
 
 constexpr int64_t kVersion = 3;
-// More than anybody can have read: at a hundred million a second, for a month.
+// More than can have been read: at a hundred million a second, for a month.
 constexpr int64_t kMaxCount = int64_t{1} << 48;
 constexpr char kVersionKey[] = "version";
 constexpr char kChannelKey[] = "channel";
@@ -36,7 +36,7 @@ absl::Status Refuse(const std::string& what) {
 
 absl::Status CheckCount(const char* key, int64_t count, int64_t unit) {
   if (count >= 0 && count <= kMaxCount && count % unit == 0) return absl::OkStatus();
-  return Refuse("its position makes no sense (" + std::string(key) + ": " + std::to_string(count) +
+  return Refuse("its position is not valid (" + std::string(key) + ": " + std::to_string(count) +
                 "); is the file damaged?");
 }
 
@@ -92,7 +92,7 @@ absl::Status ReadFile(const FileList& list, const std::string& prefix,
 absl::Status WritePosition(const SavedPosition& saved, const ChannelOptions& channel,
                            const std::string& prefix, data::IteratorStateWriter* writer) {
   absl::Status status;
-  const auto write = [&](const char* key, auto value) {
+  const auto write = [&](const char* key, const auto& value) {
     if (status.ok()) status = writer->WriteScalar(prefix, key, value);
   };
   write(kVersionKey, kVersion);

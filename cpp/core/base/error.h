@@ -27,7 +27,7 @@ enum class ErrorCode {
   kInternal,
 };
 
-// What a message may show of a file, or of a name that somebody gave: printable, and no more than
+// What a message may show of a file, or of a name from outside: printable, and no more than
 // 40 characters of it.
 std::string Excerpt(std::string_view text);
 

@@ -59,7 +59,7 @@ class Registry {
   // In the child, where nothing but what is safe in a signal handler may be called.
   void LeaveToParent() {
     for (const int fd : fds_) ::dup3(stand_in_.get(), fd, O_CLOEXEC);
-    ++generation_;  // of a child nobody but its one thread has seen anything
+    ++generation_;  // a child has no other thread that could see it
     mutex_.unlock();
   }
 

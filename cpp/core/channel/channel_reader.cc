@@ -26,7 +26,7 @@ constexpr milliseconds kLookForWatchedPipe{20};
 constexpr milliseconds kLookForWriter{5};
 // The same where there is one that may be about to leave.
 constexpr milliseconds kLookAgain{1};
-// How often to try a lock that somebody else holds.
+// How often to try a lock that another holds.
 constexpr milliseconds kLookBusy{5};
 // How often to go on waiting though a system call fails, kLookAgain apart: what cannot be had just
 // now may be had in a moment, and to close a FIFO as its writer comes would lose the epoch.

@@ -37,7 +37,7 @@ struct ChannelOptions {
 // Throws InvalidArgumentError if an option is not valid.
 void CheckOptions(const ChannelOptions& options);
 
-// The records of one epoch of one channel: the next one that nobody has read.
+// The records of one epoch of one channel: the next one that has not been read.
 //
 // Nothing is touched until the first record is asked for. Then the reader waits for the FIFO of the
 // epoch that is due, claims it, waits for its writer, moves the state on to the next epoch, and

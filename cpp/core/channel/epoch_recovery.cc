@@ -152,7 +152,7 @@ ForkGuardedFd EpochRecovery::LockSoon() const {
   return ForkGuardedFd();
 }
 
-// Whether each FIFO that readers have opened is one of `claims`, or is no more.
+// Whether each FIFO that readers have opened is one of `claims`, or is gone.
 bool EpochRecovery::IsCertain(uint64_t due, uint64_t end,
                               const std::vector<EpochClaim>& claims) const {
   for (uint64_t epoch = due; epoch < end; ++epoch) {

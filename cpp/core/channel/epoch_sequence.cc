@@ -146,7 +146,7 @@ bool EpochSequence::DropRecords() {
         reader_->Close();  // what would come next is of another file
       }
     } catch (const CorruptRecordError&) {
-      // Whoever saved the position has been told of it.
+      // The reader whose position was saved has reported it.
       continue;
     }
     if (!reader_->has_begun()) return false;

@@ -62,10 +62,10 @@ class EpochSequence {
                 std::function<void()> before_next_file = nullptr);
 
   // Goes on where another sequence of the same channel was, before anything is read. The records
-  // before that are dropped when the first one is asked for, out of the next epoch that nobody has
-  // read: it is taken to carry what the interrupted one carried. If it is shorter, that call throws
-  // DataLossError; if there is no such epoch within the time limit, the call after that looks for
-  // it again. Of an epoch of files, those before the position's file are not read. Throws
+  // before that are dropped when the first one is asked for, out of the next epoch that has not
+  // been read: it is taken to carry what the interrupted one carried. If it is shorter, that call
+  // throws DataLossError; if there is no such epoch within the time limit, the call after that
+  // looks for it again. Of an epoch of files, those before the position's file are not read. Throws
   // InvalidArgumentError, and changes nothing, if there are not so many epochs.
   void Resume(const SequencePosition& position);
 

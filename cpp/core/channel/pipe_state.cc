@@ -29,7 +29,7 @@ constexpr size_t kMaxChannelName = 64;
 // The predecessor, and tools made for it, keep the number in an int.
 constexpr uint64_t kMaxEpoch = INT32_MAX;
 constexpr size_t kMaxStateBytes = 64;
-// Ours alone: whoever can open the lock file can hold its lock.
+// Ours alone: a process that can open the lock file can hold its lock.
 constexpr mode_t kPrivate = 0600;
 
 bool IsChannelCharacter(char c) {
@@ -42,7 +42,7 @@ std::string JoinPath(const std::string& folder, const std::string& name) {
   return folder + "/" + name;
 }
 
-// flock(2) without waiting. Returns false if somebody else's lock is in the way. A file system that
+// flock(2) without waiting. Returns false if another's lock is in the way. A file system that
 // knows no locks (some network ones) must not stop a job: there the state file alone keeps the
 // epochs apart.
 bool TryFlock(int fd, int operation) {
@@ -77,8 +77,8 @@ bool IsBeingRead(int fd) {
   return ::fcntl(fd, F_OFD_GETLK, &range) == 0 && range.l_type == F_RDLCK;
 }
 
-// Throws unless `fd`, the file at `path`, is one that we may write to without harm: no device, and
-// no second name of somebody's file.
+// Throws unless `fd`, the file at `path`, is one that we may write to without harm: not a
+// device, and not a second name of another file.
 void CheckPlain(int fd, const std::string& path) {
   struct stat status;
   if (::fstat(fd, &status) != 0) throw IoError(errno, "cannot stat '" + path + "'");
@@ -114,9 +114,10 @@ void CheckChannelName(const std::string& channel) {
   bool good = !channel.empty() && channel.size() <= kMaxChannelName;
   for (const char c : channel) good = good && IsChannelCharacter(c);
   if (!good) {
-    throw InvalidArgumentError("'" + Excerpt(channel) +
-                               "' is no channel name: 1 to 64 letters, digits, '.', '-', '_' "
-                               "are allowed, and no path");
+    throw InvalidArgumentError(
+        "'" + Excerpt(channel) +
+        "' is not a valid channel name: 1 to 64 letters, digits, '.', '-', '_' "
+        "are allowed, and no path");
   }
 }
 
@@ -248,10 +249,10 @@ void PipeState::WriteNextEpoch(uint64_t epoch) const {
   if (epoch > kMaxEpoch) {
     throw FailedPreconditionError("no epoch after " + std::to_string(kMaxEpoch));
   }
-  // Written beside and renamed: whoever is killed at whatever moment leaves the old or the new
+  // Written beside and renamed: a process that is killed at any moment leaves the old or the new
   // number. One name is enough, the lock is held.
   const std::string temporary = state_path_ + ".tmp";
-  // Somebody who was killed may have left one; whatever else it is, it is not written to.
+  // A process that was killed may have left one; anything else in its place is not written to.
   ::unlink(temporary.c_str());
   UniqueFd fd(RetryOnSignal([&] {
     return ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, kPrivate);

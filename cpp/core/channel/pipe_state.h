@@ -12,7 +12,7 @@
 // folders, and vanish with their holder:
 //   flock(LOCK_EX)               its reader has this from the time that it waits for a writer
 //   F_OFD_SETLK, F_RDLCK         it has this as well once the state names the next epoch; others
-//                                ask for it with F_OFD_GETLK, which takes nothing from anybody
+//                                ask for it with F_OFD_GETLK, which takes no lock
 #ifndef PIPEMODE_CORE_CHANNEL_PIPE_STATE_H_
 #define PIPEMODE_CORE_CHANNEL_PIPE_STATE_H_
 

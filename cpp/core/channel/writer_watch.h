@@ -10,7 +10,7 @@ namespace pipemode {
 
 // Finds out whether the FIFO that `fd` has open has a writer that will write the whole epoch to it.
 //
-// Where another reader had it open and is no more, its writer may still be there, not having
+// Where another reader had it open and is gone, its writer may still be there, not having
 // noticed yet, or having noticed and being about to close: what it has left in the pipe is the
 // beginning of an epoch whose end no reader gets. Or it has done with this FIFO, and opens it once
 // more to see whether there still is a reader. A writer that goes on has not noticed, and never

@@ -169,7 +169,7 @@ void ExampleParser::ParseEntry(std::string_view entry) {
   std::string_view value;
   if (fields.TryTag(kKey)) name = fields.ReadBytes();
   if (fields.TryTag(kValue)) value = fields.ReadBytes();
-  // Whoever writes it in another way than all known writers is not worth a faster one.
+  // No known writer orders it in another way, so that way need not be fast.
   std::string merged;
   if (!fields.at_end()) {
     for (fields = WireReader(entry); !fields.at_end();) {

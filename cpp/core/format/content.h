@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // What bytes are, told from how they begin: for hints in messages, and to find compression that
-// nobody announced.
+// was not announced.
 #ifndef PIPEMODE_CORE_FORMAT_CONTENT_H_
 #define PIPEMODE_CORE_FORMAT_CONTENT_H_
 

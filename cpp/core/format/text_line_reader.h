@@ -34,8 +34,8 @@ class TextLineReader final : public RecordReader {
   bool NextLine(RecordSink* sink, bool* is_held);
   // If `line` is the one of the header that is due, holds it, or drops all with the last one.
   bool Hold(std::string_view line);
-  // What is held is no header, or only its end, `border` lines, may be the beginning of one: owes
-  // the rest.
+  // What is held is not a header, or only its end, `border` lines, may be the beginning of one:
+  // owes the rest.
   void LetGo(size_t border);
   std::string_view NextOwed();
   // Throws DataLossError if the stream is compressed.

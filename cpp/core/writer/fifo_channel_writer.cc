@@ -55,7 +55,7 @@ FifoChannelWriter::FifoChannelWriter(const std::string& pipe_dir, const std::str
 void FifoChannelWriter::BeginEpoch() {
   if (::mkfifo(path_.c_str(), 0600) != 0) {
     if (errno != EEXIST) throw IoError(errno, "cannot make FIFO '" + path_ + "'");
-    // A socket, for one, would look like a FIFO without a reader for ever.
+    // A socket, for one, would always look like a FIFO without a reader.
     struct stat status;
     if (::stat(path_.c_str(), &status) != 0) throw IoError(errno, "cannot stat '" + path_ + "'");
     if (!S_ISFIFO(status.st_mode)) throw FailedPreconditionError("'" + path_ + "' is not a FIFO");

@@ -91,7 +91,7 @@ TEST(ChannelNameTest, NothingElse) {
                                           std::string("a\0b", 3)};
   for (const std::string& name : names) {
     EXPECT_THAT([&] { CheckChannelName(name); },
-                ThrowsMessage<InvalidArgumentError>(HasSubstr("is no channel name")))
+                ThrowsMessage<InvalidArgumentError>(HasSubstr("is not a valid channel name")))
         << name;
     const TempDir folder;
     EXPECT_THROW(PipeState(folder / "state", folder.path(), name), InvalidArgumentError);

@@ -142,7 +142,7 @@ def test_another_version(saved, version):
 def test_a_position_that_makes_no_sense(saved, key, value):
     dataset, state = saved
     message = is_refused(dataset, forge(state, **{key: value}))
-    assert f"its position makes no sense ({key}: {value}); is the file damaged?" in message
+    assert f"its position is not valid ({key}: {value}); is the file damaged?" in message
 
 
 def test_no_position_at_all(saved):
@@ -166,7 +166,7 @@ def test_a_position_between_the_attributes_of_a_line(serve, key):
     with serve({"training": lambda _: RECORDS}, "RecordIO"):
         dataset = without_autotune(make(record_format="RecordIO", attributes=("a", "b")).repeat())
         message = is_refused(dataset, forge(position(dataset, 3), **{key: 3}))
-        assert f"its position makes no sense ({key}: 3); is the file damaged?" in message
+        assert f"its position is not valid ({key}: 3); is the file damaged?" in message
 
 
 def test_more_epochs_than_there_are(saved):

@@ -131,7 +131,7 @@ def test_interleave_with_what_is_no_channel_name(job):
     elements, error = read(tf.data.Dataset.from_tensors("../training").flat_map(make))
     assert elements == []
     assert isinstance(error, tf.errors.InvalidArgumentError)
-    assert "'../training' is no channel name" in error.message
+    assert "'../training' is not a valid channel name" in error.message
 
 
 def test_tf_function(serve):

@@ -39,7 +39,7 @@ def test_arguments_are_checked(options, message, file_of, tmp_path):
 
 
 def test_a_channel_name_is_no_path(tmp_path):
-    with pytest.raises(rec.InvalidArgumentError, match="no channel name"):
+    with pytest.raises(rec.InvalidArgumentError, match="not a valid channel name"):
         ChannelReader("../c", pipe_dir=tmp_path, state_dir=tmp_path)
 
 

@@ -280,7 +280,7 @@ def test_calls_come_in_order(tmp_path):
         ({"fault": "explode"}, "None, 'stop', 'stall', 'die'"),
         ({"fault_at_byte": -1}, "fault_at_byte must be at least 0"),
         ({"first_epoch": -1}, "first_epoch must be at least 0"),
-        ({"channel": "a/b"}, "no channel name"),
+        ({"channel": "a/b"}, "not a valid channel name"),
     ],
 )
 def test_arguments_are_checked(options, message, tmp_path):
