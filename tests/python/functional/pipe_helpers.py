@@ -140,14 +140,15 @@ def feed_nothing_for_ever(path, first=b""):
 
 
 class Script:
-    """A Python program in a process of its own."""
+    """A Python program in a process of its own; ``options`` are those of ``subprocess.Popen``."""
 
-    def __init__(self, code, *args):
+    def __init__(self, code, *args, **options):
         self.process = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(code), *map(str, args)],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            **options,
         )
 
     def __enter__(self):

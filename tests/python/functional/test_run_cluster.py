@@ -41,8 +41,14 @@ def data(tmp_path_factory):
     return folder
 
 
-def check_outcome(folder, data, ended):
-    """That table and report tell of so many whole epochs on each host, and no failure."""
+def train(folder, data, text, *arguments, timeout=90):
+    """Runs a script's text on two hosts; returns the files of the model, by name.
+
+    Table and report tell of so many whole epochs on each host, and of no failure.
+    """
+    given = [f"--channel=training={data}", "--instance-count=2", "--report=r.html", *arguments]
+    with Command(folder, write_script(folder, text), *given) as command:
+        ended = command.finish(timeout)
     assert ended.status == 0, ended.stderr
     assert "completed in" in ended.stderr
     sent = wording.size(EPOCHS * sum(path.stat().st_size for path in data.iterdir()))
@@ -51,26 +57,26 @@ def check_outcome(folder, data, ended):
     for host in ("algo-1", "algo-2"):
         assert re.search(rf"^ {host} training +{EPOCHS} +{sent} ", ended.stderr, re.MULTILINE)
         assert f"<td>{host} training</td><td>{EPOCHS}</td><td>{sent}</td>" in page
+    return model_of(folder)
 
 
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("base", [[], ["--base-dir=ml"]], ids=["temporary", "kept"])
 def test_two_hosts_read_and_save(tmp_path, data, form, base):
     """Whatever runs beside the scripts ends after them, and takes nothing of theirs along."""
-    script = write_script(
+    model = train(
         tmp_path,
+        data,
         f"""
         host = os.environ["SM_CURRENT_HOST"]
         counts = [read() for _ in range({EPOCHS})]
         (model / host).write_text(json.dumps(counts))
         Path(os.environ["SM_OUTPUT_DATA_DIR"], host).write_text(host)
         """,
+        *form,
+        *base,
     )
-    arguments = ["--instance-count=2", "--report=r.html", *form, *base]
-    with Command(tmp_path, script, f"--channel=training={data}", *arguments) as command:
-        ended = command.finish()
-    check_outcome(tmp_path, data, ended)
-    found = {host: json.loads(text) for host, text in model_of(tmp_path).items()}
+    found = {host: json.loads(text) for host, text in model.items()}
     assert found == {"algo-1": [RECORDS] * EPOCHS, "algo-2": [RECORDS] * EPOCHS}
     shutil.unpack_archive(next(tmp_path.glob("*/output/output.tar.gz")), tmp_path / "output")
     assert sorted(path.name for path in (tmp_path / "output").iterdir()) == ["algo-1", "algo-2"]
@@ -168,8 +174,9 @@ def test_mpi_with_a_host_that_is_killed(tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_multi_worker_mirrored_training(tmp_path, data):
-    script = write_script(
+    model = train(
         tmp_path,
+        data,
         f"""
         import tensorflow as tf
         from sagemaker_tensorflow import PipeModeDataset
@@ -185,19 +192,11 @@ def test_multi_worker_mirrored_training(tmp_path, data):
         )
         (model / os.environ["SM_CURRENT_HOST"]).write_text(str([mine, int(reduced)]))
         """,
-    )
-    with Command(
-        tmp_path,
-        script,
-        f"--channel=training={data}",
-        "--instance-count=2",
-        "--report=r.html",
         "-psagemaker_multi_worker_mirrored_strategy_enabled=true",
-    ) as command:
-        ended = command.finish(timeout=280)
-    check_outcome(tmp_path, data, ended)
+        timeout=280,
+    )
     total = EPOCHS * sum(range(RECORDS))
-    found = {host: json.loads(text) for host, text in model_of(tmp_path).items()}
+    found = {host: json.loads(text) for host, text in model.items()}
     assert found == {"algo-1": [total, 2 * total], "algo-2": [total, 2 * total]}
 
 
@@ -205,8 +204,9 @@ def test_multi_worker_mirrored_training(tmp_path, data):
 @pytest.mark.timeout(300)
 def test_parameter_servers(tmp_path, data):
     """They serve from the first epoch to the last, and the folder is there after their end."""
-    script = write_script(
+    model = train(
         tmp_path,
+        data,
         f"""
         host = os.environ["SM_CURRENT_HOST"]
         config = json.loads(os.environ["TF_CONFIG"])
@@ -223,19 +223,11 @@ def test_parameter_servers(tmp_path, data):
                     total = total + tf.constant(number)
         (model / host).write_text(str(int(total)))
         """,
-    )
-    with Command(
-        tmp_path,
-        script,
-        f"--channel=training={data}",
-        "--instance-count=2",
-        "--report=r.html",
         "-psagemaker_parameter_server_enabled=true",
-    ) as command:
-        ended = command.finish(timeout=280)
-    check_outcome(tmp_path, data, ended)
+        timeout=280,
+    )
     total = str(EPOCHS * sum(range(RECORDS)))
-    assert model_of(tmp_path) == {"algo-1": total, "algo-2": total}
+    assert model == {"algo-1": total, "algo-2": total}
 
 
 @pytest.mark.slow

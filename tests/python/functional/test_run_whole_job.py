@@ -3,10 +3,9 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
+from pipe_helpers import Script
 from run_helpers import RECORDS, Command, make_folder, model_of, write_script
 
 pytestmark = pytest.mark.long
@@ -150,19 +149,15 @@ def test_report(run_job, work_dir):
 
 def test_tensorflow_is_not_imported(work_dir, training_data):
     write_script(work_dir, "print(read())")
-    code = (
-        "import sys\nfrom sagemaker_tensorflow.cli import app\n"
-        f"sys.argv = ['pipemode', 'run', 'train.py', '--channel=training={training_data}']\n"
-        "try:\n    app()\nfinally:\n    assert 'tensorflow' not in sys.modules\n"
-        "    assert 'matplotlib' not in sys.modules and 'boto3' not in sys.modules\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=work_dir,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{RECORDS}\n"
+    code = """
+        import sys
+        from sagemaker_tensorflow.cli import app
+        sys.argv = ["pipemode", "run", "train.py", f"--channel=training={sys.argv[1]}"]
+        try:
+            app()
+        finally:
+            assert not {"tensorflow", "matplotlib", "boto3"} & sys.modules.keys()
+    """
+    with Script(code, training_data, cwd=work_dir) as script:
+        status, output, errors = script.finish(60)
+    assert (status, output) == (0, f"{RECORDS}\n"), errors

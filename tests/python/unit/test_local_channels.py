@@ -34,9 +34,9 @@ def test_all_that_goes_together():
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"name": "a/b"}, "channel 'a/b': no channel name"),
-        ({"name": ".."}, "no channel name"),
-        ({"name": "x" * 65}, "no channel name"),
+        ({"name": "a/b"}, "channel 'a/b': not a valid channel name"),
+        ({"name": ".."}, "not a valid channel name"),
+        ({"name": "x" * 65}, "not a valid channel name"),
         ({"uri": ""}, "channel 'c': '' names no data"),
         ({"uri": "s3://"}, "'s3://' names no data"),
         ({"uri": "https://bucket/key"}, "neither a local path nor a file:// or s3:// URI"),
