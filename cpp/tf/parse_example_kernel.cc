@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -99,11 +99,12 @@ class ParseExampleOp final : public OpKernel {
                 absl::InvalidArgumentError("names, types and shapes must be equally many"));
     OP_REQUIRES_OK(ctx, StatusOf([&] {
                      std::vector<FeatureSpec> specs;
+                     specs.reserve(names.size());
                      for (size_t i = 0; i < names.size(); ++i) {
                        specs.push_back({names[i], TypeOf(types[i]),
                                         static_cast<size_t>(shapes_[i].num_elements())});
                      }
-                     features_.emplace(std::move(specs));
+                     features_ = std::make_unique<const ExampleFeatures>(std::move(specs));
                    }));
   }
 
@@ -120,7 +121,7 @@ class ParseExampleOp final : public OpKernel {
     }
     OP_REQUIRES_OK(ctx, StatusOf([&] {
                      TensorSink sink(defaults, outputs);
-                     ExampleParser parser(&*features_, &sink);
+                     ExampleParser parser(features_.get(), &sink);
                      const auto examples = serialized.flat<tstring>();
                      for (int64_t row = 0; row < examples.size(); ++row) {
                        ParseRow(examples(row), static_cast<size_t>(row), &parser);
@@ -150,7 +151,7 @@ class ParseExampleOp final : public OpKernel {
   }
 
   std::vector<TensorShape> shapes_;
-  std::optional<ExampleFeatures> features_;  // set when made, then read by all calls
+  std::unique_ptr<const ExampleFeatures> features_;  // set when made, then read by all calls
 };
 
 REGISTER_KERNEL_BUILDER(Name("PipeModeParseExample").Device(tensorflow::DEVICE_CPU),

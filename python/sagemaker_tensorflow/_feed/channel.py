@@ -65,8 +65,8 @@ class Channel:
         if not _NAME.fullmatch(self.name) or self.name in (".", ".."):
             raise ChannelError(
                 self.name,
-                "not a valid channel name: 1 to 64 letters, digits, '.', '-', '_' are allowed, and no "
-                "path",
+                "not a valid channel name: 1 to 64 letters, digits, '.', '-', '_' are allowed, "
+                "and no path",
             )
         scheme = _SCHEME.match(self.uri)
         if scheme and scheme[1].lower() not in ("file", "s3"):
