@@ -293,3 +293,12 @@ def test_how_many_checkpoints_to_keep(job, tmp_path):
     with pytest.raises(ValueError, match="max_to_keep must be at least 1, or None, not 0"):
         PipeModeCheckpoint(tmp_path, make(), max_to_keep=0)
     PipeModeCheckpoint(tmp_path, make(), max_to_keep=None)
+
+
+@pytest.mark.parametrize("size", [2**31, 2**40, 2**62, 2**63 - 1])
+def test_a_batch_that_no_memory_holds(serve, size):
+    """The op makes room for what there is; tf.data does for what was asked, and the process ends."""
+    with serve({"training": [[b"a", b"b"]] * 2}):
+        ds = PipeModeDataset("training", "TFRecord")
+        assert [batch.tolist() for batch in _arrays(ds.batch(size))] == [[b"a", b"b"]]
+        assert list(_arrays(ds.batch(size, drop_remainder=True))) == []
