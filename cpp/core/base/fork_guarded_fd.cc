@@ -74,6 +74,8 @@ class Registry {
 ForkGuardedFd::ForkGuardedFd(const std::function<int()>& open)
     : fd_(Registry::Get().Open(open)), generation_(Registry::Get().generation()) {}
 
+// A descriptor that is set has made the registry, so that Get() does not throw.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 bool ForkGuardedFd::is_foreign() const noexcept {
   return fd_ && generation_ != Registry::Get().generation();
 }
@@ -87,6 +89,8 @@ ForkGuardedFd& ForkGuardedFd::operator=(ForkGuardedFd&& other) noexcept {
   return *this;
 }
 
+// As above.
+// NOLINTNEXTLINE(bugprone-exception-escape)
 void ForkGuardedFd::Reset() noexcept {
   if (fd_) Registry::Get().Close(&fd_);
 }

@@ -165,11 +165,12 @@ void ChannelReader::Open() {
     claim_ =
         WaitForWriter(state, recovery, WaitForClaim(recovery, wait), wait, &later, &interruption);
   }
-  position_ = DescribePosition(options_.channel, claim_->epoch, claim_->path);
-  source_->Prepare(claim_->fd.get(), claim_->path);
-  MarkStarted(state, *claim_, wait);
-  source_->Begin(std::move(claim_->fd));
-  lost_epochs_ += claim_->epoch - claim_->due;
+  EpochClaim& claim = *claim_;
+  position_ = DescribePosition(options_.channel, claim.epoch, claim.path);
+  source_->Prepare(claim.fd.get(), claim.path);
+  MarkStarted(state, claim, wait);
+  source_->Begin(std::move(claim.fd));
+  lost_epochs_ += claim.epoch - claim.due;
   has_begun_ = true;
   if (!later.empty()) recovery.TryGiveUp(&later);
   if (interruption) std::rethrow_exception(interruption);

@@ -213,18 +213,18 @@ PipeState::Attempt PipeState::TryClaimLocked(uint64_t due, uint64_t epoch) const
   claim.fill = FifoSource::Available(claim.fd.get());
   claim.was_new = FifoSource::IsNew(claim.fd.get());
   claim.is_marked = FifoSource::Mark(claim.fd.get());
-  if (TryFlock(claim.fd.get(), LOCK_EX)) {
-    attempt.claim = std::move(claim);
-  } else if (IsBeingRead(claim.fd.get())) {
-    throw FailedPreconditionError("'" + attempt.path + "' is being read already, by " +
-                                  LockHolder(claim.fd.get()) +
-                                  "; two readers would each get a part of its bytes");
-  } else if (TryFlock(claim.fd.get(), LOCK_EX)) {
-    // Its holder was about to go, and a writer may have come to us.
-    attempt.claim = std::move(claim);
-  } else {
-    attempt.busy = true;
+  bool has_lock = TryFlock(claim.fd.get(), LOCK_EX);
+  if (!has_lock) {
+    if (IsBeingRead(claim.fd.get())) {
+      throw FailedPreconditionError("'" + attempt.path + "' is being read already, by " +
+                                    LockHolder(claim.fd.get()) +
+                                    "; two readers would each get a part of its bytes");
+    }
+    // Its holder may have been about to go, and a writer may have come to us.
+    has_lock = TryFlock(claim.fd.get(), LOCK_EX);
   }
+  attempt.busy = !has_lock;
+  if (has_lock) attempt.claim = std::move(claim);
   return attempt;
 }
 

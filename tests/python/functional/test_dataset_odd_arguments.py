@@ -297,7 +297,7 @@ def test_how_many_checkpoints_to_keep(job, tmp_path):
 
 @pytest.mark.parametrize("size", [2**31, 2**40, 2**62, 2**63 - 1])
 def test_a_batch_that_no_memory_holds(serve, size):
-    """The op makes room for what there is; tf.data does for what was asked, and the process ends."""
+    """The op makes room for what there is; ``tf.data`` does for what was asked, and dies."""
     with serve({"training": [[b"a", b"b"]] * 2}):
         ds = PipeModeDataset("training", "TFRecord")
         assert [batch.tolist() for batch in _arrays(ds.batch(size))] == [[b"a", b"b"]]
