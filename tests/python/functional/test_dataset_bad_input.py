@@ -128,14 +128,14 @@ def test_members_one_after_the_other_some_of_them_empty(job):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (gzip.compress(TFRECORD)[:-1], "the stream ends inside a member"),
-        (gzip.compress(TFRECORD)[:15], "the stream ends inside a member"),
-        (gzip.compress(TFRECORD)[:5], "the stream ends inside a member"),
-        (gzip.compress(TFRECORD) + b"\x1f", "the stream ends inside a member"),
-        (gzip.compress(TFRECORD) + b"garbage", "garbage follows a complete member"),
-        (gzip.compress(TFRECORD) + b"\0", "garbage follows a complete member"),
-        (flip_bit(gzip.compress(TFRECORD), -5), "checksum mismatch"),
-        (flip_bit(gzip.compress(TFRECORD), -1), "length mismatch"),
+        (gzip.compress(TFRECORD, mtime=0)[:-1], "the stream ends inside a member"),
+        (gzip.compress(TFRECORD, mtime=0)[:15], "the stream ends inside a member"),
+        (gzip.compress(TFRECORD, mtime=0)[:5], "the stream ends inside a member"),
+        (gzip.compress(TFRECORD, mtime=0) + b"\x1f", "the stream ends inside a member"),
+        (gzip.compress(TFRECORD, mtime=0) + b"garbage", "garbage follows a complete member"),
+        (gzip.compress(TFRECORD, mtime=0) + b"\0", "garbage follows a complete member"),
+        (flip_bit(gzip.compress(TFRECORD, mtime=0), -5), "checksum mismatch"),
+        (flip_bit(gzip.compress(TFRECORD, mtime=0), -1), "length mismatch"),
         (TFRECORD, "bad header; is this stream really gzip\\? Where the service decompresses"),
         (
             zlib.compress(TFRECORD),
@@ -158,9 +158,9 @@ GZIP_HINT = "begins like gzip: pass compression_type='GZIP'"
 @pytest.mark.parametrize(
     ("record_format", "data", "hint"),
     [
-        ("TFRecord", gzip.compress(TFRECORD), GZIP_HINT),
-        ("RecordIO", gzip.compress(RECORDIO), GZIP_HINT),
-        ("TextLine", gzip.compress(b"a\nb\n"), GZIP_HINT),
+        ("TFRecord", gzip.compress(TFRECORD, mtime=0), GZIP_HINT),
+        ("RecordIO", gzip.compress(RECORDIO, mtime=0), GZIP_HINT),
+        ("TextLine", gzip.compress(b"a\nb\n", mtime=0), GZIP_HINT),
         ("TFRecord", RECORDIO, "begins like RecordIO: pass record_format='RecordIO'"),
         ("RecordIO", TFRECORD, "begins like TFRecord: pass record_format='TFRecord'"),
         ("TFRecord", TEXT, TEXT_HINT),
@@ -177,7 +177,7 @@ def test_a_hint_at_the_likely_cause(job, record_format, data, hint):
 
 
 def test_objects_of_which_only_some_are_compressed(job):
-    elements, error = read_stream(job, TFRECORD + gzip.compress(TFRECORD))
+    elements, error = read_stream(job, TFRECORD + gzip.compress(TFRECORD, mtime=0))
     assert elements == RECORDS
     where = f"record {len(RECORDS)} at byte {len(TFRECORD)}: "
     check_data_loss(error, "gzip data begins here: objects must be all compressed or all", where)

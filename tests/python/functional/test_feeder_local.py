@@ -144,14 +144,17 @@ def test_gzip(tmp_path_factory, objects, padded):
     [
         (b"not gzip", "is not gzip, or damaged"),
         (bytes(100), "is not gzip, or damaged"),
-        (gzip.compress(b"a" * 1000)[:-1], "truncated"),
-        (gzip.compress(b"a" * 1000) + gzip.compress(b"b" * 1000)[:-5], "truncated"),
-        (gzip.compress(b"a" * 1000) + b"garbage", "is not gzip, or damaged"),
-        (gzip.compress(b"a" * 1000)[:-8] + bytes(8), "is not gzip, or damaged"),
+        (gzip.compress(b"a" * 1000, mtime=0)[:-1], "truncated"),
+        (
+            gzip.compress(b"a" * 1000, mtime=0) + gzip.compress(b"b" * 1000, mtime=0)[:-5],
+            "truncated",
+        ),
+        (gzip.compress(b"a" * 1000, mtime=0) + b"garbage", "is not gzip, or damaged"),
+        (gzip.compress(b"a" * 1000, mtime=0)[:-8] + bytes(8), "is not gzip, or damaged"),
     ],
 )
 def test_a_bad_gzip_object_never_ends_the_epoch(pipe_dir, tmp_path, content, problem):
-    folder = write_files(tmp_path / "data", {"good": gzip.compress(b"x"), "hurt": content})
+    folder = write_files(tmp_path / "data", {"good": gzip.compress(b"x", mtime=0), "hurt": content})
     with fed(pipe_dir, folder, compression="Gzip") as channel, channel.open(0) as fifo:
         message = channel.wait_until_failed()
         assert message.startswith("channel 'c': ")

@@ -136,7 +136,7 @@ def test_many_inputs_in_many_encodings(tmp_path, folder):
     (tmp_path / "2").write_bytes(gzip.compress(encode(b"two", "TFRecord")))
     (tmp_path / "3").write_bytes(zlib.compress(b"three\nthree and a half"))
     (tmp_path / "4").touch()
-    (tmp_path / "5").write_bytes(gzip.compress(b""))
+    (tmp_path / "5").write_bytes(gzip.compress(b"", mtime=0))
     convert(*(tmp_path / str(n) for n in range(1, 6)), folder / "all.tfrecord")
     assert read(folder / "all.tfrecord") == [b"one", b"two", b"three", b"three and a half"]
 
@@ -302,11 +302,11 @@ def test_several_csv_files(tmp_path, folder):
         ('a\n"x\n', [], "unexpected end of data"),
         (b"a\n\xff\xfe\n", [], "line 2: not UTF-8"),
         (b"a\n" + b"b\n" * 9000 + b"\xff\n", [], "line 9002: not UTF-8"),
-        (gzip.compress(b"a\n" * 9000 + b"\xff"), [], "line 9001: not UTF-8"),
+        (gzip.compress(b"a\n" * 9000 + b"\xff", mtime=0), [], "line 9001: not UTF-8"),
         ("a;b\n1;2\n", [], "has a single column, 'a;b': say --delimiter ';', or --delimiter ','"),
         ("a,b\n1,2\n", ["--type", "a=raw"], "--type 'a=raw' is for NumPy arrays"),
         ("a\n1\n", ["--type", "a=skip"], "nothing is left"),
-        (gzip.compress(b"a\n1\n" * 1000)[:-9], [], "end-of-stream"),
+        (gzip.compress(b"a\n1\n" * 1000, mtime=0)[:-9], [], "end-of-stream"),
     ],
 )
 def test_bad_csv(tmp_path, folder, text, options, message):

@@ -59,7 +59,7 @@ def test_records_are_counted(tmp_path, records, record_format, compression):
         records = [b"a" + record.hex().encode() for record in records]
     data = stream(records, record_format)
     path = tmp_path / "data"
-    path.write_bytes(gzip.compress(data) if compression else data)
+    path.write_bytes(gzip.compress(data, mtime=0) if compression else data)
     (group,) = inspect_json(path)["groups"]
     sizes = list(map(len, records))
     assert (group["record_format"], group["compression"]) == (record_format, compression)
@@ -120,7 +120,7 @@ def test_other_payloads_are_shown_escaped_and_short(tmp_path):
 def test_a_truncated_file(tmp_path, record_format, compress):
     data = stream([b"record %d" % n for n in range(100)], record_format)
     path = tmp_path / "data"
-    path.write_bytes(gzip.compress(data)[:-30] if compress else data[:-3])
+    path.write_bytes(gzip.compress(data, mtime=0)[:-30] if compress else data[:-3])
     found = inspect_json(path, status=1)
     (problem,) = found["problems"]
     (group,) = found["groups"]
@@ -168,10 +168,10 @@ def test_damage_at_the_very_beginning(tmp_path):
     path.write_bytes(data)
     (problem,) = inspect_json(path, status=1)["problems"]
     assert (problem["record"], problem["byte"]) == (0, 0)
-    path.write_bytes(gzip.compress(b"")[:-4])
+    path.write_bytes(gzip.compress(b"", mtime=0)[:-4])
     (problem,) = inspect_json(path, status=1)["problems"]
     assert "gzip" in problem["message"]
-    path.write_bytes(gzip.compress(b""))
+    path.write_bytes(gzip.compress(b"", mtime=0))
     assert inspect_json(path)["empty"] == [str(path)]
 
 
@@ -180,7 +180,7 @@ def test_damage_at_the_very_beginning(tmp_path):
     [
         (b"\xff\xd8\xff\xe0\x00\x10JFIF", ["a JPEG image", "pipemode convert"]),
         (b"\x93NUMPY\x01\x00", ["a NumPy array", "pipemode convert"]),
-        (gzip.compress(b"\x00\x01\x02"), ["inside its GZIP", r"'\x00\x01\x02'"]),
+        (gzip.compress(b"\x00\x01\x02", mtime=0), ["inside its GZIP", r"'\x00\x01\x02'"]),
         (b"\x00\x01\x02", ["unknown", "--record-format"]),
     ],
 )
@@ -269,7 +269,7 @@ def test_a_fifo(tmp_path, records, compress):
     os.mkfifo(path)
     data = stream([b"record"], "TFRecord") * records
     if compress:
-        data = gzip.compress(data, 1)
+        data = gzip.compress(data, 1, mtime=0)
     writer = threading.Thread(target=path.write_bytes, args=[data], daemon=True)
     writer.start()
     found = inspect_json(path, "--consume")
