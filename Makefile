@@ -100,7 +100,7 @@ build-fuzz: $(tools) $(test_system)
 
 .PHONY: test-python
 test-python: build ## Run the Python tests
-	python -m pytest --numprocesses $(JOBS) --dist worksteal
+	python -m pytest
 
 .PHONY: test-slow
 test-slow: build ## Run the Python tests that take minutes: load, many kills, large objects
