@@ -184,10 +184,6 @@ int PassOn(void* /*unused*/) {
 }
 
 void* Helper(void* /*unused*/) {
-  // Handlers belong on the main thread.
-  sigset_t all;
-  ::sigfillset(&all);
-  ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
   for (;;) {
     while (::sem_wait(&wake_helper) != 0) {
     }
@@ -203,11 +199,18 @@ void* Helper(void* /*unused*/) {
 }
 
 bool StartHelper() noexcept {
-  pthread_t helper;
   if (::sem_init(&wake_helper, 0, 0) != 0) return false;
-  if (::pthread_create(&helper, nullptr, Helper, nullptr) != 0) return false;
-  ::pthread_detach(helper);
-  return true;
+  // Handlers belong on the main thread. A thread begins with the mask of the one that starts it, so
+  // that no signal finds the helper before it could block them.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t helper;
+  const bool is_started = ::pthread_create(&helper, nullptr, Helper, nullptr) == 0;
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (is_started) ::pthread_detach(helper);
+  return is_started;
 }
 
 bool IsFirstFound(const struct sigaction& current, const Slot& slot) {
