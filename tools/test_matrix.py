@@ -5,8 +5,9 @@
 Each is a virtual environment with that TensorFlow, the wheel, and pytest: the smoke test, then all
 Python tests, which include the demo, then those of oneDNN again with a wheel that turns it off by
 default; with the newest TensorFlow of each Python also the sdist, installed in both of pip's ways.
-Logs are in ``build/matrix``. Pythons are looked for in PATH and among pyenv's; what is not there is
-left out, with a notice.
+``--quick`` builds less: no sdist, which the wheels are made from anyway, and the wheel without
+oneDNN for the newest TensorFlow only. Logs are in ``build/matrix``. Pythons are looked for in PATH
+and among pyenv's; what is not there is left out, with a notice.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ class Wheels:
     wheel: Path
     without_onednn: Path
     """The same, built to turn oneDNN off by default."""
-    sdist: Path
+    sdist: Path | None
+    """``None``: not tested."""
 
 
 def main() -> int:
@@ -93,7 +95,7 @@ def main() -> int:
         action="store_true",
         help="only this Python, its oldest and its newest TensorFlow, and a wheel for these",
     )
-    parser.add_argument("--quick", action="store_true", help="of the tests only the quickest")
+    parser.add_argument("--quick", action="store_true", help="only the quickest tests, no sdist")
     parser.add_argument("--keep", action="store_true", help="keep the environments")
     arguments = parser.parse_args()
 
@@ -105,7 +107,7 @@ def main() -> int:
     requirements = (ROOT / "requirements-dev.txt").read_text()
     CONSTRAINTS.write_text(re.sub(r"\[\w+\]", "", requirements))  # pip wants them without extras
     carried = sorted({cell.version for cell in cells}) if arguments.edges else None
-    with_sdist = newest(cells).values()
+    newest_cells = newest(cells).values()
     wheels: dict[str, Wheels] = {}
     results: list[tuple[Cell, str, float]] = []
     for cell in cells:
@@ -113,9 +115,9 @@ def main() -> int:
         if interpreter is None:
             continue
         if cell.python not in wheels:
-            wheels[cell.python] = build_wheels(cell.python, interpreter, carried)
+            wheels[cell.python] = build_wheels(cell.python, interpreter, carried, arguments.quick)
         begun = time.monotonic()
-        result = test(cell, interpreter, wheels[cell.python], cell in with_sdist, arguments)
+        result = test(cell, interpreter, wheels[cell.python], cell in newest_cells, arguments)
         results.append((cell, result, time.monotonic() - begun))
     print()
     for cell, result, seconds in results:
@@ -192,18 +194,21 @@ def make_environment(folder: Path, interpreter: Path, packages: list[str], log: 
     )
 
 
-def build_wheels(python: str, interpreter: Path, carried: list[str] | None) -> Wheels:
-    """Builds the wheels for a Python, for ``carried`` TensorFlows or all."""
+def build_wheels(python: str, interpreter: Path, carried: list[str] | None, quick: bool) -> Wheels:
+    """Builds the wheels for a Python, for ``carried`` TensorFlows or all; no sdist if quick."""
     print(f"Building the wheels for Python {python}", flush=True)
     log = WORK / f"wheel-py{python}.log"
     log.unlink(missing_ok=True)
     environment = WORK / f"build-py{python}"
     made = make_environment(environment, interpreter, list(BUILD_TOOLS), log)
     built = {}
-    for mkldnn in ("OFF", "ON"):
+    for mkldnn, versions in (
+        ("OFF", carried[-1:] if carried and quick else carried),
+        ("ON", carried),
+    ):
         output = WORK / f"wheel-py{python}-mkldnn-{mkldnn.lower()}"
         shutil.rmtree(output, ignore_errors=True)
-        options = ["--tensorflow", *carried] if carried else []
+        options = ["--tensorflow", *versions] if versions else []
         program = [environment / "bin" / "python", "tools/build_wheel.py"]
         made = made and run([*program, f"--output={output}", f"--mkldnn={mkldnn}", *options], log)
         if not made:
@@ -213,6 +218,8 @@ def build_wheels(python: str, interpreter: Path, carried: list[str] | None) -> W
     notices = [line for line in log.read_text().splitlines() if line.startswith("NOTICE")]
     print(*dict.fromkeys(notices), sep="\n", end="\n" if notices else "", flush=True)
     print(f"  {wheel.name}, {wheel.stat().st_size / 1e6:.2f} MB", flush=True)
+    if quick:
+        return Wheels(wheel, built["OFF"], None)
     sdist = WORK / "sdist"
     shutil.rmtree(sdist, ignore_errors=True)
     program = [environment / "bin" / "python", "tools/build_wheel.py", "--sdist"]
@@ -225,7 +232,7 @@ def test(
     cell: Cell,
     interpreter: Path,
     wheels: Wheels,
-    with_sdist: bool,
+    is_newest: bool,
     arguments: argparse.Namespace,
 ) -> str:
     """Tests in a fresh environment; returns the result in words."""
@@ -243,11 +250,15 @@ def test(
         "tests": lambda: run(
             [*pytest, *(QUICK_TESTS if arguments.quick else ["tests/python"])], log
         ),
-        "installation of the wheel without oneDNN": lambda: run(
-            [*pip, "--force-reinstall", "--no-deps", wheels.without_onednn], log
-        ),
-        "tests without oneDNN": lambda: run([*pytest, "tests/python/unit/test_mkldnn.py"], log),
     }
+    if is_newest or not arguments.quick:
+        steps |= {
+            "installation of the wheel without oneDNN": lambda: run(
+                [*pip, "--force-reinstall", "--no-deps", wheels.without_onednn], log
+            ),
+            "tests without oneDNN": lambda: run([*pytest, "tests/python/unit/test_mkldnn.py"], log),
+        }
+    with_sdist = is_newest and wheels.sdist is not None
     if with_sdist:
         again = (*pip, "--force-reinstall", "--no-deps", "--no-cache-dir")
         smoke_test = steps["smoke test"]
