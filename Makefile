@@ -100,7 +100,8 @@ build-fuzz: $(tools) $(test_system)
 
 .PHONY: test-python
 test-python: build ## Run the Python tests
-	python -m pytest
+	python -m pytest -m 'alone and not slow'
+	python -m pytest --numprocesses $(JOBS) --dist worksteal -m 'not alone and not slow'
 
 .PHONY: test-slow
 test-slow: build ## Run the Python tests that take minutes: load, many kills, large objects

@@ -256,7 +256,14 @@ def test(
             "installation of the wheel without oneDNN": lambda: run(
                 [*pip, "--force-reinstall", "--no-deps", wheels.without_onednn], log
             ),
-            "tests without oneDNN": lambda: run([*pytest, "tests/python/unit/test_mkldnn.py"], log),
+            "tests without oneDNN": lambda: run(
+                [
+                    *pytest,
+                    "tests/python/unit/test_mkldnn.py",
+                    *(["-k", "default"] if arguments.quick else []),
+                ],
+                log,
+            ),
         }
     with_sdist = is_newest and wheels.sdist is not None
     if with_sdist:

@@ -11,9 +11,8 @@ from sagemaker_tensorflow._op import op_cache, op_library, op_manifest, tensorfl
 MINOR = ".".join(tf.__version__.split(".")[:2])
 BUILT = op_library.carried(MINOR)
 
-# A process that has loaded a second copy of the op can make no dataset any more. These come last
-# when all run in one process, and not at all where tests are shared out.
-pytestmark = pytest.mark.long
+# A process that has loaded a second copy of the op can make no dataset any more.
+pytestmark = [pytest.mark.alone, pytest.mark.long]
 
 CANDIDATES = ["2.22.0-rc0", "2.22.0-dev20260101", "2.17.0+nv25.2", "2.14.0-tf", "2.21"]
 
