@@ -20,10 +20,11 @@ namespace pipemode::fuzz {
 namespace {
 
 const std::vector<FeatureSpec>& Specs() {
-  static const auto& specs = *new std::vector<FeatureSpec>{{"f", FeatureType::kFloat, 2},
-                                                           {"i", FeatureType::kInt64, 1},
-                                                           {"b", FeatureType::kBytes, 2},
-                                                           {"", FeatureType::kInt64, 2}};
+  static const auto& specs = *new std::vector<FeatureSpec>{
+      {"f", FeatureType::kFloat, 2},       {"i", FeatureType::kInt64, 1},
+      {"b", FeatureType::kBytes, 2},       {"", FeatureType::kInt64, 2},
+      {"F", FeatureType::kFloat, 2, true}, {"I", FeatureType::kInt64, 1, true},
+      {"B", FeatureType::kBytes, 1, true}};
   return specs;
 }
 
@@ -114,6 +115,9 @@ bool AppendList(FeatureType type, std::string_view list, std::vector<std::string
 // The row of an Example, by the book; nothing if it has none.
 std::optional<Row> Expected(std::string_view example) {
   Row row(Specs().size());
+  for (size_t i = 0; i < row.size(); ++i) {
+    if (Specs()[i].is_list) row[i].emplace();
+  }
   const auto messages = Decode(example);
   if (!messages) return std::nullopt;
   for (const Field& message : *messages) {
@@ -145,7 +149,9 @@ std::optional<Row> Expected(std::string_view example) {
         if (!AppendList(spec->type, list.value, &*values)) return std::nullopt;
       }
       if (!values) continue;
-      if (values->size() != spec->size) return std::nullopt;
+      if (spec->is_list ? values->size() % spec->size != 0 : values->size() != spec->size) {
+        return std::nullopt;
+      }
       row[static_cast<size_t>(spec - Specs().begin())] = values;
     }
   }
@@ -176,21 +182,35 @@ class Values final : public ExampleSink {
     return true;
   }
 
-  Row At(size_t row) const {
+  // A row of the arrays, and of the parser's lists.
+  Row At(size_t row, const ExampleParser& parser) const {
     Row values(Specs().size());
     for (size_t i = 0; i < values.size(); ++i) {
       if (is_default_[i][row]) continue;
       values[i].emplace();
       const FeatureSpec& spec = Specs()[i];
-      for (size_t at = row * spec.size; at < (row + 1) * spec.size; ++at) {
-        if (spec.type == FeatureType::kBytes) values[i]->push_back(bytes_[i][at]);
-        if (spec.type == FeatureType::kInt64) {
-          values[i]->push_back(BytesOf(static_cast<uint64_t>(int64s_[i][at])));
-        }
-        if (spec.type == FeatureType::kFloat) {
-          std::string bits(sizeof(float), '\0');
-          std::memcpy(bits.data(), &floats_[i][at], sizeof(float));
-          values[i]->push_back(bits);
+      const FeatureList& list = parser.list(i);
+      const float* const floats = spec.is_list ? list.floats.data() : floats_[i].data();
+      const int64_t* const int64s = spec.is_list ? list.int64s.data() : int64s_[i].data();
+      size_t begin = row * spec.size;
+      size_t end = begin + spec.size;
+      if (spec.is_list) {
+        begin = row == 0 ? 0 : list.ends[row - 1];
+        end = list.ends[row];
+      }
+      for (size_t at = begin; at < end; ++at) {
+        switch (spec.type) {
+          case FeatureType::kBytes:
+            values[i]->push_back(spec.is_list ? std::string(list.bytes[at]) : bytes_[i][at]);
+            break;
+          case FeatureType::kInt64:
+            values[i]->push_back(BytesOf(static_cast<uint64_t>(int64s[at])));
+            break;
+          case FeatureType::kFloat: {
+            std::string bits(sizeof(float), '\0');
+            std::memcpy(bits.data(), floats + at, sizeof(float));
+            values[i]->push_back(bits);
+          }
         }
       }
     }
@@ -214,16 +234,18 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const auto& features = *new ExampleFeatures(fuzz::Specs());
   fuzz::Values values(2);
   ExampleParser parser(&features, &values);
-  for (const size_t row : {size_t{0}, size_t{1}}) {
-    const std::string_view example =
-        row == 0 ? input.rest().substr(0, first) : input.rest().substr(first);
-    // Of its own, so that AddressSanitizer sees a look beyond its end.
-    const std::vector<char> exact(example.begin(), example.end());
+  // Each of its own, so that AddressSanitizer sees a look beyond its end.
+  std::vector<std::vector<char>> exact;
+  size_t row = 0;
+  for (const std::string_view example :
+       {input.rest().substr(0, first), input.rest().substr(first)}) {
+    exact.emplace_back(example.begin(), example.end());
     const auto expected = fuzz::Expected(example);
     try {
-      parser.Parse({exact.data(), exact.size()}, row);
+      parser.Parse({exact.back().data(), exact.back().size()});
       fuzz::Check(expected.has_value(), "what is no Example is accepted");
-      fuzz::Check(values.At(row) == *expected, "other values");
+      fuzz::Check(values.At(row, parser) == *expected, "other values");
+      ++row;
     } catch (const InvalidArgumentError& error) {
       fuzz::Check(!expected, std::string("a good Example is refused: ") + error.what());
     }

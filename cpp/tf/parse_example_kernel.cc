@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -14,7 +15,9 @@
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/tensor_shape.h"
+#include "tensorflow/core/platform/errors.h"
 #include "tensorflow/core/platform/tstring.h"
+#include "tf/parsed_lists.h"
 #include "tf/status_adapter.h"
 
 namespace pipemode {
@@ -25,6 +28,7 @@ using tensorflow::OpInputList;
 using tensorflow::OpKernel;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
+using tensorflow::OpOutputList;
 using tensorflow::Tensor;
 using tensorflow::TensorShape;
 using tensorflow::tstring;
@@ -90,56 +94,91 @@ class TensorSink final : public ExampleSink {
 class ParseExampleOp final : public OpKernel {
  public:
   explicit ParseExampleOp(OpKernelConstruction* ctx) : OpKernel(ctx) {
-    std::vector<std::string> names;
-    std::vector<DataType> types;
-    OP_REQUIRES_OK(ctx, ctx->GetAttr("names", &names));
-    OP_REQUIRES_OK(ctx, ctx->GetAttr("types", &types));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("shapes", &shapes_));
-    OP_REQUIRES(ctx, names.size() == types.size() && names.size() == shapes_.size(),
-                absl::InvalidArgumentError("names, types and shapes must be equally many"));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("padded_shapes", &padded_shapes_));
+    std::vector<FeatureSpec> specs;
+    OP_REQUIRES_OK(ctx, AddSpecs(ctx, "names", "types", &shapes_, &specs));
+    sparse_begin_ = specs.size();
+    OP_REQUIRES_OK(ctx, AddSpecs(ctx, "sparse_names", "sparse_types", nullptr, &specs));
+    ragged_begin_ = specs.size();
+    OP_REQUIRES_OK(ctx, AddSpecs(ctx, "ragged_names", "ragged_types", nullptr, &specs));
+    padded_begin_ = specs.size();
+    OP_REQUIRES_OK(ctx, AddSpecs(ctx, "padded_names", "padded_types", &padded_shapes_, &specs));
+    OP_REQUIRES(ctx, !specs.empty(), absl::InvalidArgumentError("no feature is asked for"));
+    for (size_t i = sparse_begin_; i < specs.size(); ++i) specs[i].is_list = true;
+    int num_sparse = 0;
+    std::vector<DataType> split_types;
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("num_sparse", &num_sparse));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("ragged_split_types", &split_types));
+    OP_REQUIRES(ctx,
+                static_cast<size_t>(num_sparse) == ragged_begin_ - sparse_begin_ &&
+                    split_types.size() == padded_begin_ - ragged_begin_,
+                absl::InvalidArgumentError("num_sparse and ragged_split_types must fit the names"));
     OP_REQUIRES_OK(ctx, StatusOf([&] {
-                     std::vector<FeatureSpec> specs;
-                     specs.reserve(names.size());
-                     for (size_t i = 0; i < names.size(); ++i) {
-                       specs.push_back({names[i], TypeOf(types[i]),
-                                        static_cast<size_t>(shapes_[i].num_elements())});
-                     }
                      features_ = std::make_unique<const ExampleFeatures>(std::move(specs));
                    }));
   }
 
   void Compute(OpKernelContext* ctx) override {
     const Tensor& serialized = ctx->input(0);
+    OP_REQUIRES(ctx, serialized.dims() <= 1 || sparse_begin_ == features_->specs().size(),
+                absl::InvalidArgumentError("features of any length are parsed of a vector or a "
+                                           "scalar of Examples, not of shape " +
+                                           serialized.shape().DebugString()));
     OpInputList defaults;
+    OpInputList paddings;
     OP_REQUIRES_OK(ctx, ctx->input_list("defaults", &defaults));
-    OP_REQUIRES_OK(ctx, StatusOf([&] { CheckDefaults(defaults); }));
+    OP_REQUIRES_OK(ctx, ctx->input_list("paddings", &paddings));
+    OP_REQUIRES_OK(ctx, StatusOf([&] { CheckDefaults(defaults, paddings); }));
     std::vector<Tensor*> outputs(shapes_.size());
     for (size_t i = 0; i < shapes_.size(); ++i) {
       TensorShape shape = serialized.shape();
       OP_REQUIRES_OK(ctx, shape.AppendShapeWithStatus(shapes_[i]));
       OP_REQUIRES_OK(ctx, ctx->allocate_output(static_cast<int>(i), shape, &outputs[i]));
     }
+    TensorSink sink(defaults, outputs);
+    std::optional<ExampleParser> parser;
     OP_REQUIRES_OK(ctx, StatusOf([&] {
-                     TensorSink sink(defaults, outputs);
-                     ExampleParser parser(features_.get(), &sink);
+                     parser.emplace(features_.get(), &sink);
                      const auto examples = serialized.flat<tstring>();
                      for (int64_t row = 0; row < examples.size(); ++row) {
-                       ParseRow(examples(row), static_cast<size_t>(row), &parser);
+                       ParseRow(examples(row), row, &*parser);
                      }
                    }));
+    OP_REQUIRES_OK(ctx, PutSparse(*parser, serialized.dims(), ctx));
+    OP_REQUIRES_OK(ctx, PutRagged(*parser, ctx));
+    OP_REQUIRES_OK(ctx, PutPadded(*parser, serialized.shape(), paddings, ctx));
   }
 
  private:
-  static void ParseRow(const tstring& example, size_t row, ExampleParser* parser) {
+  // Reads what one kind of features is, with `shapes` if it has them.
+  static absl::Status AddSpecs(OpKernelConstruction* ctx, const char* names_attr,
+                               const char* types_attr, const std::vector<TensorShape>* shapes,
+                               std::vector<FeatureSpec>* specs) {
+    std::vector<std::string> names;
+    std::vector<DataType> types;
+    TF_RETURN_IF_ERROR(ctx->GetAttr(names_attr, &names));
+    TF_RETURN_IF_ERROR(ctx->GetAttr(types_attr, &types));
+    if (names.size() != types.size() || (shapes != nullptr && shapes->size() != names.size())) {
+      return absl::InvalidArgumentError("names, types and shapes must be equally many");
+    }
+    for (size_t i = 0; i < names.size(); ++i) {
+      const int64_t size = shapes == nullptr ? 1 : (*shapes)[i].num_elements();
+      specs->push_back({names[i], TypeOf(types[i]), static_cast<size_t>(size)});
+    }
+    return absl::OkStatus();
+  }
+
+  static void ParseRow(const tstring& example, int64_t row, ExampleParser* parser) {
     try {
-      parser->Parse({example.data(), example.size()}, row);
+      parser->Parse({example.data(), example.size()});
     } catch (InvalidArgumentError& error) {
       error.AddContext("example " + std::to_string(row));
       throw;
     }
   }
 
-  void CheckDefaults(const OpInputList& defaults) const {
+  void CheckDefaults(const OpInputList& defaults, const OpInputList& paddings) const {
     for (size_t i = 0; i < shapes_.size(); ++i) {
       const int64_t given = defaults[static_cast<int>(i)].NumElements();
       if (given == 0 || given == shapes_[i].num_elements()) continue;
@@ -148,10 +187,83 @@ class ParseExampleOp final : public OpKernel {
                                  std::to_string(spec.size) + " values, not " +
                                  std::to_string(given));
     }
+    for (int i = 0; i < paddings.size(); ++i) {
+      if (paddings[i].NumElements() == 1) continue;
+      const FeatureSpec& spec = features_->specs()[padded_begin_ + static_cast<size_t>(i)];
+      throw InvalidArgumentError("feature '" + spec.name +
+                                 "': the padding must be one value, not " +
+                                 std::to_string(paddings[i].NumElements()));
+    }
   }
 
+  // `rank` is that of the Examples.
+  absl::Status PutSparse(const ExampleParser& parser, int rank, OpKernelContext* ctx) const {
+    OpOutputList indices;
+    OpOutputList values;
+    OpOutputList shapes;
+    TF_RETURN_IF_ERROR(ctx->output_list("sparse_indices", &indices));
+    TF_RETURN_IF_ERROR(ctx->output_list("sparse_values", &values));
+    TF_RETURN_IF_ERROR(ctx->output_list("sparse_shapes", &shapes));
+    for (int i = 0; i < values.size(); ++i) {
+      const FeatureList& list = parser.list(sparse_begin_ + static_cast<size_t>(i));
+      const auto total = static_cast<int64_t>(NumValues(list));
+      Tensor* out = nullptr;
+      TF_RETURN_IF_ERROR(indices.allocate(i, TensorShape({total, rank + 1}), &out));
+      WriteSparseIndices(list, out);
+      TF_RETURN_IF_ERROR(values.allocate(i, TensorShape({total}), &out));
+      WriteValues(list, out);
+      TF_RETURN_IF_ERROR(shapes.allocate(i, TensorShape({rank + 1}), &out));
+      auto shape = out->flat<int64_t>();
+      shape(0) = static_cast<int64_t>(list.ends.size());
+      shape(rank) = static_cast<int64_t>(LongestRow(list));  // of a single Example the only one
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status PutRagged(const ExampleParser& parser, OpKernelContext* ctx) const {
+    OpOutputList values;
+    OpOutputList splits;
+    TF_RETURN_IF_ERROR(ctx->output_list("ragged_values", &values));
+    TF_RETURN_IF_ERROR(ctx->output_list("ragged_splits", &splits));
+    for (int i = 0; i < values.size(); ++i) {
+      const FeatureList& list = parser.list(ragged_begin_ + static_cast<size_t>(i));
+      Tensor* out = nullptr;
+      TF_RETURN_IF_ERROR(
+          values.allocate(i, TensorShape({static_cast<int64_t>(NumValues(list))}), &out));
+      WriteValues(list, out);
+      TF_RETURN_IF_ERROR(
+          splits.allocate(i, TensorShape({static_cast<int64_t>(list.ends.size()) + 1}), &out));
+      TF_RETURN_IF_ERROR(StatusOf([&] { WriteRowSplits(list, out); }));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status PutPadded(const ExampleParser& parser, const TensorShape& examples,
+                         const OpInputList& paddings, OpKernelContext* ctx) const {
+    OpOutputList values;
+    TF_RETURN_IF_ERROR(ctx->output_list("padded_values", &values));
+    for (int i = 0; i < values.size(); ++i) {
+      const size_t feature = padded_begin_ + static_cast<size_t>(i);
+      const FeatureList& list = parser.list(feature);
+      TensorShape shape = examples;
+      TF_RETURN_IF_ERROR(shape.AddDimWithStatus(
+          static_cast<int64_t>(LongestRow(list) / features_->specs()[feature].size)));
+      TF_RETURN_IF_ERROR(shape.AppendShapeWithStatus(padded_shapes_[static_cast<size_t>(i)]));
+      Tensor* out = nullptr;
+      TF_RETURN_IF_ERROR(values.allocate(i, shape, &out));
+      WritePadded(list, paddings[i], out);
+    }
+    return absl::OkStatus();
+  }
+
+  // Set when made, then read by all calls. The features are those of a fixed length, then those of
+  // each kind of lists.
   std::vector<TensorShape> shapes_;
-  std::unique_ptr<const ExampleFeatures> features_;  // set when made, then read by all calls
+  std::vector<TensorShape> padded_shapes_;
+  std::unique_ptr<const ExampleFeatures> features_;
+  size_t sparse_begin_ = 0;
+  size_t ragged_begin_ = 0;
+  size_t padded_begin_ = 0;
 };
 
 REGISTER_KERNEL_BUILDER(Name("PipeModeParseExample").Device(tensorflow::DEVICE_CPU),

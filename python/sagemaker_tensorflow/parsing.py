@@ -36,8 +36,9 @@ def parse_example(
     twice in an Example, TensorFlow looks at the last one alone, and here the first one must fit,
     too.
 
-    Features of a fixed length, ``tf.io.FixedLenFeature``, are parsed by an op of this package,
-    which is several times as fast; all others by ``tf.io.parse_example``::
+    An op of this package, which is several times as fast, parses ``tf.io.FixedLenFeature``,
+    ``tf.io.VarLenFeature``, ``tf.io.FixedLenSequenceFeature`` and ``tf.io.RaggedFeature`` without
+    partitions; ``tf.io.parse_example`` parses all others::
 
         ds = PipeModeDataset('training', 'TFRecord').batch(64)
         ds = ds.map(lambda records: parse_example(records, FEATURES), num_parallel_calls=AUTOTUNE)
@@ -56,8 +57,15 @@ def parse_example(
         name: A name for the operation.
 
     Returns:
-        A dict of tensors. Of a ``FixedLenFeature`` of shape ``s``: of its dtype, with the shape
-        ``serialized.shape + s``.
+        A dict of tensors, each of its feature's dtype:
+
+        - of a ``FixedLenFeature`` of shape ``s`` a ``tf.Tensor`` of shape ``serialized.shape + s``;
+        - of a ``VarLenFeature`` a ``tf.sparse.SparseTensor`` of shape ``serialized.shape + [n]``,
+          ``n`` being the largest number of values in the batch;
+        - of a ``FixedLenSequenceFeature`` of shape ``s`` a ``tf.Tensor`` of shape
+          ``serialized.shape + [n] + s``, filled up with its default value;
+        - of a ``RaggedFeature`` a ``tf.RaggedTensor`` of shape ``serialized.shape + [None]``; of a
+          scalar a ``tf.Tensor`` of shape ``[n]``.
 
     Raises:
         TypeError: If ``features`` is not a dict.
@@ -71,36 +79,89 @@ def parse_example(
         raise TypeError(f"features must be a dict, not {type(features).__name__}")
     if not features:
         raise ValueError("features must name what to parse; it is empty")
-    if example_names is not None:
+    kinds = {key: _kind(feature) for key, feature in features.items()}
+    names = [_name(key, feature) for key, feature in features.items()]
+    if example_names is not None or len(set(names)) < len(names):
         return dict(tf.io.parse_example(serialized, features, example_names, name))
-    ours = {key: feature for key, feature in features.items() if _is_ours(feature)}
-    others = {key: feature for key, feature in features.items() if key not in ours}
+    others = {key: feature for key, feature in features.items() if kinds[key] is None}
     parsed: dict[str, Any] = {}
     with tf.name_scope(name or "ParseExample"):
         serialized = tf.convert_to_tensor(serialized, tf.string)
-        if ours:
-            parsed.update(_parse(serialized, ours))
+        if len(others) < len(features):
+            parsed.update(_parse(serialized, features, kinds))
         if others:
             parsed.update(tf.io.parse_example(serialized, others))
     return {key: parsed[key] for key in sorted(parsed)}
 
 
-def _is_ours(feature: Any) -> bool:
-    """Whether the op can parse ``feature``; what it makes of wrong ones is TensorFlow's to say."""
-    if not isinstance(feature, tf.io.FixedLenFeature) or feature.dtype not in _TYPES:
-        return False
-    shape = tf.TensorShape(feature.shape)
+def _kind(feature: Any) -> Any:
+    """The kind of a feature that the op can parse; what it makes of others TensorFlow says."""
+    if getattr(feature, "dtype", None) not in _TYPES:
+        return None
+    if isinstance(feature, tf.io.VarLenFeature):
+        return tf.io.VarLenFeature
+    if isinstance(feature, tf.io.RaggedFeature):
+        plain = not feature.partitions and feature.row_splits_dtype in (tf.int32, tf.int64)
+        return tf.io.RaggedFeature if plain else None
+    if isinstance(feature, tf.io.FixedLenSequenceFeature):
+        fits = feature.allow_missing and _has_values(feature.shape)
+        return tf.io.FixedLenSequenceFeature if fits else None
+    if isinstance(feature, tf.io.FixedLenFeature):
+        return tf.io.FixedLenFeature if _has_values(feature.shape) else None
+    return None
+
+
+def _has_values(shape: Any) -> bool:
+    shape = tf.TensorShape(shape)
     return bool(shape.is_fully_defined()) and math.prod(shape.as_list()) > 0
 
 
-def _parse(serialized: tf.Tensor, features: Mapping[str, Any]) -> dict[str, tf.Tensor]:
-    values = op_library.load().pipe_mode_parse_example(
-        serialized=serialized,
-        defaults=[_default(key, feature) for key, feature in features.items()],
-        names=list(features),
-        shapes=[feature.shape for feature in features.values()],
+def _name(key: str, feature: Any) -> str:
+    """What a feature is called in the Examples."""
+    return getattr(feature, "value_key", None) or key
+
+
+def _parse(
+    serialized: tf.Tensor, features: Mapping[str, Any], kinds: Mapping[str, Any]
+) -> dict[str, Any]:
+    fixed, sparse, ragged, padded = (
+        {key: feature for key, feature in features.items() if kinds[key] is kind}
+        for kind in (
+            tf.io.FixedLenFeature,
+            tf.io.VarLenFeature,
+            tf.io.RaggedFeature,
+            tf.io.FixedLenSequenceFeature,
+        )
     )
-    return dict(zip(features, values, strict=True))
+    outputs = op_library.load().pipe_mode_parse_example(
+        serialized=serialized,
+        names=list(fixed),
+        defaults=[_default(key, feature) for key, feature in fixed.items()],
+        shapes=[feature.shape for feature in fixed.values()],
+        num_sparse=len(sparse),
+        sparse_names=list(sparse),
+        sparse_types=[feature.dtype for feature in sparse.values()],
+        ragged_names=[_name(key, feature) for key, feature in ragged.items()],
+        ragged_types=[feature.dtype for feature in ragged.values()],
+        ragged_split_types=[feature.row_splits_dtype for feature in ragged.values()],
+        padded_names=list(padded),
+        paddings=[_padding(feature) for feature in padded.values()],
+        padded_shapes=[feature.shape for feature in padded.values()],
+    )
+    parsed: dict[str, Any] = dict(zip(fixed, outputs.values, strict=True))
+    parsed |= zip(padded, outputs.padded_values, strict=True)
+    for key, *parts in zip(
+        sparse, outputs.sparse_indices, outputs.sparse_values, outputs.sparse_shapes, strict=True
+    ):
+        parsed[key] = tf.SparseTensor(*parts)
+    for key, values, splits in zip(
+        ragged, outputs.ragged_values, outputs.ragged_splits, strict=True
+    ):
+        if serialized.shape.rank == 0:
+            parsed[key] = values
+        else:
+            parsed[key] = tf.RaggedTensor.from_row_splits(values, splits, validate=False)
+    return parsed
 
 
 def _default(key: str, feature: Any) -> tf.Tensor:
@@ -114,3 +175,11 @@ def _default(key: str, feature: Any) -> tf.Tensor:
             f"feature {key!r}: the default value of shape {value.shape} does not fit shape {shape}"
         )
     return tf.reshape(value, shape)
+
+
+def _padding(feature: Any) -> tf.Tensor:
+    """Returns the value that fills up the shorter rows of a ``FixedLenSequenceFeature``."""
+    value = feature.default_value
+    if value is None:
+        value = "" if feature.dtype == tf.string else 0
+    return tf.reshape(tf.convert_to_tensor(value, feature.dtype), [])

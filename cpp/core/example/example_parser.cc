@@ -107,6 +107,18 @@ size_t AppendInt64s(std::string_view list, int64_t* out, size_t size, size_t cou
   return count;
 }
 
+template <typename Function>
+void ForEachString(std::string_view list, Function function) {
+  for (WireReader values(list); !values.at_end();) {
+    const uint64_t tag = values.ReadTag();
+    if (tag == kString) {
+      function(values.ReadBytes());
+    } else {
+      values.SkipValue(tag);
+    }
+  }
+}
+
 [[noreturn]] void ThrowFeature(const std::string& name, const std::string& problem) {
   throw InvalidArgumentError("feature '" + name + "' " + problem);
 }
@@ -131,14 +143,38 @@ ExampleParser::ExampleParser(const ExampleFeatures* features, ExampleSink* sink)
   const std::vector<FeatureSpec>& specs = features_.specs();
   for (size_t feature = 0; feature < specs.size(); ++feature) {
     const FeatureType type = specs[feature].type;
-    floats_.push_back(type == FeatureType::kFloat ? sink_.Floats(feature) : nullptr);
-    int64s_.push_back(type == FeatureType::kInt64 ? sink_.Int64s(feature) : nullptr);
+    const bool is_list = specs[feature].is_list;
+    floats_.push_back(!is_list && type == FeatureType::kFloat ? sink_.Floats(feature) : nullptr);
+    int64s_.push_back(!is_list && type == FeatureType::kInt64 ? sink_.Int64s(feature) : nullptr);
+    if (is_list) list_numbers_.push_back(feature);
   }
+  lists_.resize(specs.size());
   seen_in_.resize(specs.size());
 }
 
-void ExampleParser::Parse(std::string_view example, size_t row) {
-  row_ = row;
+void ExampleParser::Parse(std::string_view example) {
+  try {
+    ParseRow(example);
+  } catch (...) {
+    ForgetRow();
+    throw;
+  }
+  for (const size_t feature : list_numbers_) {
+    FeatureList& list = lists_[feature];
+    // Two of the three are empty.
+    list.ends.push_back(list.floats.size() + list.int64s.size() + list.bytes.size());
+  }
+  ++row_;
+}
+
+void ExampleParser::ForgetRow() {
+  for (const size_t feature : list_numbers_) DropRow(&lists_[feature]);
+  for (size_t& row : seen_in_) {
+    if (row == row_ + 1) row = 0;
+  }
+}
+
+void ExampleParser::ParseRow(std::string_view example) {
   place_ = 0;
   found_ = 0;
   for (WireReader fields(example); !fields.at_end();) {
@@ -149,7 +185,7 @@ void ExampleParser::Parse(std::string_view example, size_t row) {
       fields.SkipValue(tag);
     }
   }
-  if (found_ < seen_in_.size()) Finish();
+  if (found_ + list_numbers_.size() < seen_in_.size()) PutDefaults();
 }
 
 void ExampleParser::ParseFeatures(std::string_view features) {
@@ -170,8 +206,8 @@ void ExampleParser::ParseEntry(std::string_view entry) {
   if (fields.TryTag(kKey)) name = fields.ReadBytes();
   if (fields.TryTag(kValue)) value = fields.ReadBytes();
   // No known writer orders it in another way, so that way need not be fast.
-  std::string merged;
   if (!fields.at_end()) {
+    std::string& merged = merged_.emplace_back();
     for (fields = WireReader(entry); !fields.at_end();) {
       const uint64_t tag = fields.ReadTag();
       if (tag == kKey) {
@@ -206,7 +242,6 @@ size_t ExampleParser::Recognize(std::string_view name) {
 void ExampleParser::ParseFeature(size_t feature, std::string_view bytes) {
   const FeatureSpec& spec = features_.specs()[feature];
   const uint32_t expected = ListTag(spec.type);
-  const size_t begin = row_ * spec.size;
   size_t count = 0;
   bool has_list = false;
   for (WireReader fields(bytes); !fields.at_end();) {
@@ -219,30 +254,19 @@ void ExampleParser::ParseFeature(size_t feature, std::string_view bytes) {
       fields.SkipValue(tag);
       continue;
     }
+    if (spec.is_list && !has_list) DropRow(&lists_[feature]);
     has_list = true;
     const std::string_view list = fields.ReadBytes();
-    switch (spec.type) {
-      case FeatureType::kFloat:
-        count = AppendFloats(list, floats_[feature] + begin, spec.size, count);
-        break;
-      case FeatureType::kInt64:
-        count = AppendInt64s(list, int64s_[feature] + begin, spec.size, count);
-        break;
-      case FeatureType::kBytes:
-        for (WireReader values(list); !values.at_end();) {
-          const uint64_t value_tag = values.ReadTag();
-          if (value_tag != kString) {
-            values.SkipValue(value_tag);
-            continue;
-          }
-          const std::string_view value = values.ReadBytes();
-          if (count < spec.size) sink_.PutBytes(feature, begin + count, value);
-          ++count;
-        }
-        break;
-    }
+    count = spec.is_list ? count + ParseList(feature, list) : ParseValues(feature, list, count);
   }
   if (!has_list) return;
+  if (spec.is_list) {
+    if (count % spec.size != 0) {
+      ThrowFeature(spec.name, "holds " + std::to_string(count) + " values, not a multiple of " +
+                                  std::to_string(spec.size));
+    }
+    return;
+  }
   if (count != spec.size) {
     ThrowFeature(spec.name,
                  "holds " + std::to_string(count) + " values, not " + std::to_string(spec.size));
@@ -253,11 +277,63 @@ void ExampleParser::ParseFeature(size_t feature, std::string_view bytes) {
   }
 }
 
-void ExampleParser::Finish() {
+// Appends the values of `list` to the `count` that are there. Returns how many there are then.
+size_t ExampleParser::ParseValues(size_t feature, std::string_view list, size_t count) {
+  const FeatureSpec& spec = features_.specs()[feature];
+  const size_t begin = row_ * spec.size;
+  switch (spec.type) {
+    case FeatureType::kFloat:
+      return AppendFloats(list, floats_[feature] + begin, spec.size, count);
+    case FeatureType::kInt64:
+      return AppendInt64s(list, int64s_[feature] + begin, spec.size, count);
+    case FeatureType::kBytes:
+      break;
+  }
+  ForEachString(list, [&](std::string_view value) {
+    if (count < spec.size) sink_.PutBytes(feature, begin + count, value);
+    ++count;
+  });
+  return count;
+}
+
+// The same for one of any length, of which there is room for all. Returns how many there were.
+size_t ExampleParser::ParseList(size_t feature, std::string_view list) {
+  FeatureList& out = lists_[feature];
+  size_t room = list.size();  // a value takes a byte or more
+  size_t count = 0;
+  switch (features_.specs()[feature].type) {
+    case FeatureType::kFloat:
+      room /= sizeof(float);
+      count = AppendFloats(list, out.floats.Reserve(room), room, 0);
+      out.floats.Add(count);
+      break;
+    case FeatureType::kInt64:
+      count = AppendInt64s(list, out.int64s.Reserve(room), room, 0);
+      out.int64s.Add(count);
+      break;
+    case FeatureType::kBytes:
+      count = out.bytes.size();
+      ForEachString(list, [&out](std::string_view value) { out.bytes.push_back(value); });
+      count = out.bytes.size() - count;
+      break;
+  }
+  return count;
+}
+
+// Forgets what a list has of this row.
+void ExampleParser::DropRow(FeatureList* list) const {
+  const size_t end = list->ends.empty() ? 0 : list->ends.back();
+  list->floats.Truncate(std::min(end, list->floats.size()));
+  list->int64s.Truncate(std::min(end, list->int64s.size()));
+  list->bytes.resize(std::min(end, list->bytes.size()));
+}
+
+void ExampleParser::PutDefaults() {
   for (size_t feature = 0; feature < seen_in_.size(); ++feature) {
-    if (seen_in_[feature] == row_ + 1) continue;
+    const FeatureSpec& spec = features_.specs()[feature];
+    if (spec.is_list || seen_in_[feature] == row_ + 1) continue;
     if (!sink_.PutDefault(feature, row_)) {
-      ThrowFeature(features_.specs()[feature].name, "is missing and has no default value");
+      ThrowFeature(spec.name, "is missing and has no default value");
     }
   }
 }

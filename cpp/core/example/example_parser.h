@@ -6,24 +6,38 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "core/example/value_list.h"
+
 namespace pipemode {
 
 enum class FeatureType { kBytes, kFloat, kInt64 };
 
-// A feature with the same number of values in every Example.
+// A feature with the same number of values in every Example; or, if it is a list, with any number
+// of elements of so many values each.
 struct FeatureSpec {
   std::string name;
   FeatureType type;
   size_t size;  // number of values
+  bool is_list = false;
 };
 
-// Where the values of a batch go. Those of feature f in row r begin at r * size of its array. What
-// it throws, ExampleParser::Parse throws.
+// The values of a list in all rows, one row after the other; of its three kinds the one of its
+// type.
+struct FeatureList {
+  ValueList<float> floats;
+  ValueList<int64_t> int64s;
+  std::vector<std::string_view> bytes;  // within the Examples, or in the parser
+  std::vector<size_t> ends;             // where the values of each row end
+};
+
+// Where the values of a batch go that are not lists. Those of feature f in row r begin at r * size
+// of its array. What it throws, ExampleParser::Parse throws.
 class ExampleSink {
  public:
   virtual ~ExampleSink() = default;
@@ -62,16 +76,20 @@ class ExampleFeatures {
 //
 // What is not asked for is passed over unseen, known or not. A feature that occurs several times,
 // as in Examples that were concatenated, has the values of the last time; one without a list counts
-// as missing.
+// as missing. A list that is missing is empty.
 class ExampleParser {
  public:
   // Both must outlive the parser.
   ExampleParser(const ExampleFeatures* features, ExampleSink* sink);
 
-  // Writes the values of `example` as row `row`. Throws InvalidArgumentError that names the feature
-  // if one is missing, of another type, or has another number of values; or if `example` is no
-  // serialized Example. Part of the row may be written then.
-  void Parse(std::string_view example, size_t row);
+  // Writes the values of `example` as the next row, the first of which is row 0. Throws
+  // InvalidArgumentError that names the feature if one is missing, of another type, or has another
+  // number of values; or if `example` is not a serialized Example. Then the next call writes that
+  // row; part of it may be in the arrays of the sink.
+  void Parse(std::string_view example);
+
+  // The list of that number, for as long as the parser and the Examples live.
+  const FeatureList& list(size_t feature) const { return lists_[feature]; }
 
  private:
   // What stood at one place of the Example before.
@@ -81,22 +99,30 @@ class ExampleParser {
     bool is_known = false;
   };
 
+  void ParseRow(std::string_view example);
+  void ForgetRow();
   void ParseFeatures(std::string_view features);
   void ParseEntry(std::string_view entry);
   size_t Recognize(std::string_view name);
   void ParseFeature(size_t feature, std::string_view bytes);
-  void Finish();
+  size_t ParseValues(size_t feature, std::string_view list, size_t count);
+  size_t ParseList(size_t feature, std::string_view list);
+  void DropRow(FeatureList* list) const;
+  void PutDefaults();
 
   const ExampleFeatures& features_;
   ExampleSink& sink_;
   // Where the lists of numbers go; null for bytes.
   std::vector<float*> floats_;
   std::vector<int64_t*> int64s_;
+  std::vector<FeatureList> lists_;    // by feature
+  std::vector<size_t> list_numbers_;  // which features are lists
+  std::deque<std::string> merged_;    // what came in pieces, and lists may point to
   std::vector<Place> places_;
   size_t place_ = 0;  // how many features of this Example came so far
   size_t row_ = 0;
   std::vector<size_t> seen_in_;  // by feature: one more than the last row that has it
-  size_t found_ = 0;             // how many features this Example has, of those asked for
+  size_t found_ = 0;             // how many features this Example has, of those with a fixed size
 };
 
 }  // namespace pipemode

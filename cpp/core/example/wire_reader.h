@@ -82,9 +82,25 @@ class WireReader {
   }
 
  private:
+  // The rest of a varint that began with `value`.
   uint64_t ReadLongVarint(uint64_t value) {
     value &= 0x7f;
-    for (unsigned shift = 7; shift < 70; shift += 7) {
+    unsigned shift = 7;
+    // Most are of two or three bytes.
+    if (end_ - at_ >= 2) {
+      const auto second = static_cast<unsigned char>(at_[0]);
+      const auto third = static_cast<unsigned char>(at_[1]);
+      value |= static_cast<uint64_t>(second & 0x7f) << 7;
+      if (second < 0x80) {
+        at_ += 1;
+        return value;
+      }
+      value |= static_cast<uint64_t>(third & 0x7f) << 14;
+      at_ += 2;
+      if (third < 0x80) return value;
+      shift = 21;
+    }
+    for (; shift < 70; shift += 7) {
       if (at_ == end_) ThrowMalformed();
       const auto byte = static_cast<unsigned char>(*at_++);
       // Of the tenth byte one bit counts; the others fall off, as with protobuf.

@@ -236,6 +236,50 @@ _PARSE = ThroughputCase(
     ),
 )
 
+
+def _lists(name: str, title: str, features: Features) -> ThroughputCase:
+    return ThroughputCase(
+        f"parse-{name}",
+        title,
+        Workload(f"examples-{name}", "TFRecord", features),
+        1024,
+        (
+            Contender(
+                "batch",
+                "PipeModeDataset.batch, our parse_example",
+                "pipemode",
+                "parse-ours",
+                reference="file-batch",
+            ),
+            Contender(
+                "batch-tf", "PipeModeDataset.batch.map", "pipemode", "parse", reference="file-batch"
+            ),
+            Contender("file-batch", "TFRecordDataset(file).batch.map", "file", "parse"),
+            Contender(
+                "memory-ours",
+                "batches in memory, our parse_example",
+                "memory",
+                "parse-batches-ours",
+                reference="memory-tf",
+            ),
+            Contender("memory-tf", "batches in memory.map", "memory", "parse-batches"),
+        ),
+    )
+
+
+_PARSE_LISTS = (
+    _lists(
+        "sparse",
+        "Parsed Examples of 4 scalars and 6 VarLenFeatures",
+        Features(4, 0, 0, id_bits=0, lists=6, parsed_as="sparse"),
+    ),
+    _lists(
+        "ragged",
+        "Parsed Examples of 3 scalars and 40 RaggedFeatures",
+        Features(3, 0, 0, id_bits=0, lists=40, parsed_as="ragged"),
+    ),
+)
+
 _CHANNELS = ThroughputCase(
     "channels",
     "1, 4 and 20 channels at once: TFRecord of 1 KB",
@@ -332,6 +376,7 @@ CASES: tuple[Case, ...] = (
     _GZIP,
     *_FILES,
     _PARSE,
+    *_PARSE_LISTS,
     _CHANNELS,
     LatencyCase("rollover", "From the FIFO's creation to its first record"),
     LatencyCase("stop", "From Ctrl-C or del to stopped"),

@@ -206,13 +206,17 @@ def _parse_single(dataset: tf.data.Dataset, task: Task) -> tf.data.Dataset:
     return _batch(dataset, task).prefetch(_AUTOTUNE)
 
 
-def _parser_features(task: Task) -> dict[str, tf.io.FixedLenFeature]:
+def _parser_features(task: Task) -> dict[str, Any]:
     content = task.workload.content
     if not isinstance(content, Features):
         raise TypeError(f"{task.workload.name} has no Examples to parse")
+    names = content.names()
+    list_kind = {"sparse": tf.io.VarLenFeature, "ragged": tf.io.RaggedFeature}[content.parsed_as]
     return {
-        name: tf.io.FixedLenFeature([], tf.float32 if number < content.floats else tf.int64)
-        for number, name in enumerate(content.names())
+        name: list_kind(tf.int64)
+        if number >= len(names) - content.lists
+        else tf.io.FixedLenFeature([], tf.float32 if number < content.floats else tf.int64)
+        for number, name in enumerate(names)
     }
 
 
@@ -223,6 +227,7 @@ PIPELINES: dict[str, Callable[[tf.data.Dataset, Task], tf.data.Dataset]] = {
     "parse": _parse,
     "parse-ours": functools.partial(_parse, parser=parse_example),
     "parse-batches": functools.partial(_parse, batch=False),
+    "parse-batches-ours": functools.partial(_parse, batch=False, parser=parse_example),
     "parse-single": _parse_single,
     "parse-serial": functools.partial(_parse, parallel=False, prefetch=False),
     "parse-parallel": functools.partial(_parse, prefetch=False),

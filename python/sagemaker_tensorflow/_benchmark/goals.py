@@ -124,6 +124,16 @@ GOALS = (
     _ratio("gzip batched / TFRecordDataset(file)", "gzip", "batch", "file-batch", 1.7),
     _ratio("gzip batched / igzip -dc", "gzip", "batch", "igzip", 0.85),
     _ratio("parse_example / the same on a file", "parse", "batch", "file-batch", 2),
+    _ratio(
+        "parse_example of 6 VarLen / tf.io.parse_example",
+        "parse-sparse",
+        "memory-ours",
+        "memory-tf",
+        2,
+    ),
+    _ratio(
+        "parse_example of 40 ragged / the same", "parse-ragged", "memory-ours", "memory-tf", 1.5
+    ),
     _ratio("20 channels in total / one", "channels", "interleave-20", "interleave-1", 1),
     _latency("rollover, median", "rollover", 0.5, 2),
     _latency("stop while blocked, slowest", "stop", 1.0, 100),

@@ -22,23 +22,28 @@ _SMALL_FILE_BYTES = 100_000
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """The scalar features of a ``tf.train.Example``.
+    """The features of a ``tf.train.Example``, all but the lists scalars.
 
     Attributes:
         floats: How many are random floats.
         ids: How many are integers of ``id_bits`` random bits.
         counts: How many are small integers.
         id_bits: Bits of an id.
+        lists: How many are lists of up to ten small integers.
+        parsed_as: What the lists become.
     """
 
     floats: int
     ids: int
     counts: int
     id_bits: int
+    lists: int = 0
+    parsed_as: Literal["sparse", "ragged"] = "ragged"
 
     def names(self) -> list[str]:
-        """Returns all names, the floats first."""
-        return [f"f{number:02}" for number in range(self.floats + self.ids + self.counts)]
+        """Returns all names, the floats first, the lists last."""
+        count = self.floats + self.ids + self.counts + self.lists
+        return [f"f{number:02}" for number in range(count)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,8 +149,8 @@ def _record(workload: Workload, source: random.Random) -> bytes:
 def _example(features: Features, source: random.Random) -> bytes:
     import tensorflow as tf
 
-    def integer(value: int) -> Any:
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+    def integer(*values: int) -> Any:
+        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
 
     values = [
         *(
@@ -154,6 +159,10 @@ def _example(features: Features, source: random.Random) -> bytes:
         ),
         *(integer(source.getrandbits(features.id_bits)) for _ in range(features.ids)),
         *(integer(int(source.lognormvariate(3, 1.5))) for _ in range(features.counts)),
+        *(
+            integer(*(source.getrandbits(14) for _ in range(source.randint(0, 10))))
+            for _ in range(features.lists)
+        ),
     ]
     named = tf.train.Features(feature=dict(zip(features.names(), values, strict=True)))
     return bytes(tf.train.Example(features=named).SerializeToString(deterministic=True))

@@ -9,6 +9,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -118,7 +119,7 @@ Values Parse(const std::vector<FeatureSpec>& specs, const std::vector<std::strin
   // From memory that ends where the Example does, for AddressSanitizer.
   for (size_t row = 0; row < examples.size(); ++row) {
     const std::vector<char> exact(examples[row].begin(), examples[row].end());
-    parser.Parse({exact.data(), exact.size()}, row);
+    parser.Parse({exact.data(), exact.size()});
   }
   return values;
 }
@@ -231,6 +232,119 @@ TEST(ExampleParserTest, ANameMayBeEmptyOrLong) {
             {Example({Field(1, Field(2, Int64s({1}))), Entry(name, Int64s({2}))})});
   EXPECT_THAT(values.int64s[0], ElementsAre(1));
   EXPECT_THAT(values.int64s[1], ElementsAre(2));
+}
+
+// The only feature of the specs, a list, row by row.
+template <typename Value>
+std::vector<std::vector<Value>> Rows(FeatureSpec spec, const std::vector<std::string>& examples) {
+  spec.is_list = true;
+  const ExampleFeatures features({{"other", kInt64, 1}, spec});
+  Values values(features.specs(), examples.size(), {0});
+  ExampleParser parser(&features, &values);
+  for (const std::string& example : examples) parser.Parse(example);
+  const FeatureList& list = parser.list(1);
+  EXPECT_EQ(list.ends.size(), examples.size());
+  std::vector<std::vector<Value>> rows;
+  size_t at = 0;
+  for (const size_t end : list.ends) {
+    std::vector<Value>& row = rows.emplace_back();
+    for (; at < end; ++at) {
+      if constexpr (std::is_same_v<Value, float>) {
+        row.push_back(list.floats.data()[at]);
+      } else if constexpr (std::is_same_v<Value, int64_t>) {
+        row.push_back(list.int64s.data()[at]);
+      } else {
+        row.push_back(Value(list.bytes[at]));
+      }
+    }
+  }
+  EXPECT_EQ(list.floats.size() + list.int64s.size() + list.bytes.size(), at);
+  return rows;
+}
+
+TEST(ExampleParserTest, AListHasAnyNumberOfValues) {
+  EXPECT_THAT(
+      Rows<float>({"f", kFloat, 1}, {Example({Entry("f", Floats({1, 2, 3}))}), Example({}),
+                                     Example({Entry("f", Floats({4}))}),
+                                     Example({Entry("f", Floats({}))}), Example({Entry("f", "")})}),
+      ElementsAre(ElementsAre(1, 2, 3), IsEmpty(), ElementsAre(4), IsEmpty(), IsEmpty()));
+  EXPECT_THAT(Rows<int64_t>({"i", kInt64, 1}, {Example({}), Example({Entry("i", Int64s({1}))}),
+                                               Example({Entry("i", Int64s({INT64_MIN, 2, 3}))})}),
+              ElementsAre(IsEmpty(), ElementsAre(1), ElementsAre(INT64_MIN, 2, 3)));
+  EXPECT_THAT(
+      Rows<std::string>({"b", kBytes, 1}, {Example({Entry("b", Bytes({"one", "", "three"}))}),
+                                           Example({Entry("b", Bytes({"four"}))})}),
+      ElementsAre(ElementsAre("one", "", "three"), ElementsAre("four")));
+}
+
+TEST(ExampleParserTest, AListGrowsFromRowToRow) {
+  std::vector<std::string> examples;
+  std::vector<std::vector<int64_t>> expected;
+  for (int64_t row = 0; row < 200; ++row) {
+    std::vector<int64_t>& values = expected.emplace_back();
+    for (int64_t i = 0; i < row; ++i) values.push_back(row << (i % 50));
+    examples.push_back(Example({Entry("i", Int64s(values))}));
+  }
+  EXPECT_EQ(Rows<int64_t>({"i", kInt64, 1}, examples), expected);
+}
+
+TEST(ExampleParserTest, TheLastOfSeveralListsCounts) {
+  const std::string one = Example({Entry("b", Bytes({"before"}))});
+  const std::string twice = Example({Entry("b", Bytes({"1", "2"})), Entry("b", Bytes({"3"}))});
+  const std::string then_none = Example({Entry("b", Bytes({"4"})), Entry("b", "")});
+  const std::string then_empty = Example({Entry("b", Bytes({"5"})), Entry("b", Bytes({}))});
+  EXPECT_THAT(Rows<std::string>({"b", kBytes, 1}, {one, twice, then_none, then_empty, one}),
+              ElementsAre(ElementsAre("before"), ElementsAre("3"), ElementsAre("4"), IsEmpty(),
+                          ElementsAre("before")));
+}
+
+TEST(ExampleParserTest, AListMayComeInOtherEncodings) {
+  const std::string unpacked = Field(3, "\x08" + Varint(1) + "\x08" + Varint(2));
+  const std::string two_packs = Field(3, Field(1, Varint(1)) + Field(1, Varint(2)));
+  const std::string in_pieces =
+      Field(1, Field(2, Int64s({1})) + Field(1, std::string("i")) + Field(2, Int64s({2})));
+  for (const std::string& entry : {Entry("i", unpacked), Entry("i", two_packs), in_pieces,
+                                   Entry("i", Int64s({1}) + Int64s({2}))}) {
+    EXPECT_THAT(Rows<int64_t>({"i", kInt64, 1}, {Example({entry}), Example({entry})}),
+                ElementsAre(ElementsAre(1, 2), ElementsAre(1, 2)));
+  }
+  EXPECT_THAT(Rows<float>({"f", kFloat, 1}, {Example({Entry("f", Field(2, "\x0d" + Fixed(1)))})}),
+              ElementsAre(ElementsAre(1)));
+  // Strings of an entry that has to be put together are still there after the next one.
+  const auto pieces = [](const std::string& first, const std::string& second) {
+    return Example({Field(
+        1, Field(2, Bytes({first})) + Field(1, std::string("b")) + Field(2, Bytes({second})))});
+  };
+  EXPECT_THAT(Rows<std::string>({"b", kBytes, 1}, {pieces("1", "2"), pieces("3", "4")}),
+              ElementsAre(ElementsAre("1", "2"), ElementsAre("3", "4")));
+}
+
+TEST(ExampleParserTest, AListOfElementsHasAllValuesOfTheLast) {
+  EXPECT_THAT(Rows<int64_t>({"i", kInt64, 2}, {Example({Entry("i", Int64s({1, 2, 3, 4}))})}),
+              ElementsAre(ElementsAre(1, 2, 3, 4)));
+  EXPECT_THAT(([] { Rows<int64_t>({"i", kInt64, 2}, {Example({Entry("i", Int64s({1, 2, 3}))})}); }),
+              ThrowsMessage<InvalidArgumentError>(
+                  HasSubstr("feature 'i' holds 3 values, not a multiple of 2")));
+}
+
+TEST(ExampleParserTest, AListOfAnotherTypeIsAnError) {
+  EXPECT_THAT(
+      ([] { Rows<int64_t>({"i", kInt64, 1}, {Example({Entry("i", Floats({1}))})}); }),
+      ThrowsMessage<InvalidArgumentError>(HasSubstr("feature 'i' holds float values, not int64")));
+}
+
+TEST(ExampleParserTest, ARefusedExampleLeavesNothingBehind) {
+  const ExampleFeatures features({{"i", kInt64, 1}, {"list", kInt64, 1, true}});
+  Values values(features.specs(), 2, {});
+  ExampleParser parser(&features, &values);
+  parser.Parse(Example({Entry("i", Int64s({1})), Entry("list", Int64s({1, 2}))}));
+  EXPECT_THROW(parser.Parse(Example({Entry("list", Int64s({3})), Entry("i", Int64s({2})), "?"})),
+               InvalidArgumentError);
+  EXPECT_THROW(parser.Parse(Example({Entry("list", Int64s({4}))})), InvalidArgumentError);
+  parser.Parse(Example({Entry("list", Int64s({5})), Entry("i", Int64s({6}))}));
+  EXPECT_THAT(values.int64s[0], ElementsAre(1, 6));
+  EXPECT_THAT(parser.list(1).ends, ElementsAre(2, 3));
+  EXPECT_EQ(parser.list(1).int64s.data()[2], 5);
 }
 
 // Whatever is cut off or changed: an error or values, and no byte beyond the end is looked at.

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -24,12 +25,11 @@ SHORT = cases.Settings(rounds=1, seconds=0.001, rollovers=3, stops=2, imports=1,
 
 
 @pytest.fixture
-def temp_dir(tmp_path, monkeypatch):
-    """The folder for temporary files of the command."""
-    path = tmp_path / "tmp"
-    path.mkdir()
-    monkeypatch.setenv("TMPDIR", str(path))
-    return path
+def temp_dir(monkeypatch):
+    """The folder for temporary files of the command; a socket's path must not be long."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as path:
+        monkeypatch.setenv("TMPDIR", path)
+        yield Path(path)
 
 
 def bench(*arguments, status=0, command=COMMAND):

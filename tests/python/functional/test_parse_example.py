@@ -39,7 +39,20 @@ def outcome(parse, serialized, features):
         return type(error)
     except UnicodeDecodeError:  # of TensorFlow's message, which quotes the Example
         return tf.errors.InvalidArgumentError
-    return {key: np.asarray(value.numpy()) for key, value in parsed.items()}
+    return {
+        (key, number): np.asarray(part.numpy())
+        for key, value in parsed.items()
+        for number, part in enumerate(parts(value))
+    }
+
+
+def parts(value):
+    """The tensors that a parsed feature consists of."""
+    if isinstance(value, tf.SparseTensor):
+        return [value.indices, value.values, value.dense_shape]
+    if isinstance(value, tf.RaggedTensor):
+        return [value.values, value.row_splits]
+    return [value]
 
 
 def assert_same(serialized, features):
@@ -55,18 +68,36 @@ def assert_same(serialized, features):
 
 
 @st.composite
+def spec(draw, kind):
+    """What is asked of a feature that holds values of ``kind``."""
+    dtype = DTYPES[kind]
+    feature = draw(st.sampled_from(["fixed", "fixed", "sparse", "ragged", "sequence"]))
+    if feature == "sparse":
+        return tf.io.VarLenFeature(dtype)
+    if feature == "ragged":
+        splits = draw(st.sampled_from([tf.int32, tf.int64]))
+        return tf.io.RaggedFeature(dtype, row_splits_dtype=splits)
+    values = VALUES[kind]
+    shape = draw(st.sampled_from([[], [1], [3], [2, 2]]))
+    if feature == "sequence":
+        default = draw(st.none() | values)
+        return tf.io.FixedLenSequenceFeature(
+            shape, dtype, allow_missing=True, default_value=default
+        )
+    default = draw(st.none() | st.lists(values, min_size=12, max_size=12))
+    if default is not None:
+        default = np.array(default[: int(np.prod(shape))], dtype=object).reshape(shape).tolist()
+    return tf.io.FixedLenFeature(shape, dtype, default)
+
+
+@st.composite
 def specs_and_examples(draw):
     """Features to parse, and Examples that have them, mostly."""
     names = draw(st.lists(st.text(max_size=9), min_size=1, max_size=6, unique=True))
     specs, kinds = {}, {}
     for name in names:
         kind = kinds[name] = draw(st.sampled_from(sorted(DTYPES)))
-        shape = draw(st.sampled_from([[], [1], [3], [2, 2]]))
-        values = VALUES[kind]
-        default = draw(st.none() | st.lists(values, min_size=12, max_size=12))
-        if default is not None:
-            default = np.array(default[: int(np.prod(shape))], dtype=object).reshape(shape).tolist()
-        specs[name] = tf.io.FixedLenFeature(shape, DTYPES[kind], default)
+        specs[name] = draw(spec(kind))
     examples = []
     for _ in range(draw(st.integers(0, 4))):
         features = {}
@@ -75,7 +106,9 @@ def specs_and_examples(draw):
             if fate == 0:
                 continue
             kind = kinds.get(name, "bytes") if fate > 1 else draw(st.sampled_from(sorted(DTYPES)))
-            size = int(np.prod(specs[name].shape)) if name in specs else 3
+            size = int(np.prod(getattr(specs.get(name), "shape", 3)))
+            if not isinstance(specs.get(name), tf.io.FixedLenFeature):
+                size *= draw(st.integers(0, 4))
             size = size if fate > 2 else draw(st.integers(0, 5))
             values = draw(st.lists(VALUES[kind], min_size=size, max_size=size))
             features[name] = (kind, values)
@@ -117,48 +150,86 @@ def test_concatenated_examples_are_merged():
     assert parse_example([example], FEATURES)["label"].numpy() == [2]
 
 
-def test_features_of_other_kinds():
-    features = {
-        **FEATURES,
-        "words": tf.io.VarLenFeature(tf.string),
-        "ragged": tf.io.RaggedFeature(tf.int64),
-        "sequence": tf.io.FixedLenSequenceFeature([], tf.float32, allow_missing=True),
-    }
+ANY_LENGTH = {
+    "words": tf.io.VarLenFeature(tf.string),
+    "ragged": tf.io.RaggedFeature(tf.int64),
+    "long": tf.io.RaggedFeature(tf.float32, value_key="numbers", row_splits_dtype=tf.int64),
+    "sequence": tf.io.FixedLenSequenceFeature([2], tf.float32, True, default_value=-1.0),
+}
+# What TensorFlow parses.
+OTHERS = {
+    "matrix": tf.io.RaggedFeature(
+        tf.int64, "ragged", partitions=[tf.io.RaggedFeature.UniformRowLength(1)]
+    ),
+    "pairs": tf.io.SparseFeature("at", "ragged", tf.int64, size=10),
+}
+
+
+def examples_of_any_length(count):
     chance = random.Random(1)
-    examples = [
+    return [
         make_example(
             {
                 "label": ("int64", [number]),
-                "words": ("bytes", [b"w"] * chance.randrange(4)),
-                "ragged": ("int64", range(chance.randrange(4))),
-                "sequence": ("float", range(chance.randrange(4))),
+                "words": ("bytes", [b"w" * number] * chance.randrange(4)),
+                "ragged": ("int64", range(length)),
+                "at": ("int64", range(length)),
+                "numbers": ("float", range(chance.randrange(100))),
+                "sequence": ("float", range(2 * chance.randrange(4))),
             }
         )
-        for number in range(20)
+        for number in range(count)
+        for length in [chance.randrange(4)]
     ]
-    expected = tf.io.parse_example(examples, features)
-    found = parse_example(examples, features)
-    assert list(found) == sorted(features)
-    for key, value in expected.items():
-        if isinstance(value, tf.SparseTensor):
-            value, found[key] = tf.sparse.to_dense(value), tf.sparse.to_dense(found[key])
-        if isinstance(value, tf.RaggedTensor):
-            value, found[key] = value.to_tensor(), found[key].to_tensor()
-        np.testing.assert_array_equal(found[key], value)
+
+
+def test_features_of_any_length():
+    examples = examples_of_any_length(20)
+    features = FEATURES | ANY_LENGTH
+    assert list(parse_example(examples, features)) == sorted(features)
+    for some in (examples, examples[:1], [], examples[3]):
+        assert_same(tf.constant(some, tf.string), features)
+        assert_same(tf.constant(some, tf.string), ANY_LENGTH)
+    assert parse_example(examples, features)["long"].row_splits.dtype == tf.int64
+
+
+@pytest.mark.parametrize("key", OTHERS)
+def test_features_that_tensorflow_parses(key):
+    examples = examples_of_any_length(20)
+    features = {**FEATURES, "words": ANY_LENGTH["words"], key: OTHERS[key]}
+    assert_same(tf.constant(examples), features)
+
+
+def test_two_features_of_one_name():
+    """TensorFlow allows it of ragged ones."""
+    features = {"a": tf.io.RaggedFeature(tf.int64, "x"), "b": tf.io.RaggedFeature(tf.int64, "x")}
+    assert_same(tf.constant([make_example({"x": ("int64", [1, 2])})]), features)
+    features["x"] = tf.io.FixedLenFeature([2], tf.int64)
+    with pytest.raises(ValueError, match="intersect"):
+        parse_example([""], features)
 
 
 def test_static_shapes():
-    def shapes(spec):
-        function = tf.function(lambda serialized: parse_example(serialized, FEATURES))
-        outputs = function.get_concrete_function(spec).structured_outputs
-        return {key: value.shape.as_list() for key, value in outputs.items()}
+    features = FEATURES | ANY_LENGTH
 
-    assert shapes(tf.TensorSpec([None], tf.string)) == {
-        "image": [None, 1, 2],
-        "label": [None],
-        "weight": [None, 2],
-    }
-    assert shapes(tf.TensorSpec([], tf.string)) == {"image": [1, 2], "label": [], "weight": [2]}
+    def outputs(parse, spec):
+        function = tf.function(lambda serialized: parse(serialized, features))
+        return function.get_concrete_function(spec).structured_outputs
+
+    for spec in (tf.TensorSpec([None], tf.string), tf.TensorSpec([7], tf.string)):
+        expected = outputs(tf.io.parse_example, spec)
+        found = outputs(parse_example, spec)
+        assert {key: value.shape.as_list() for key, value in found.items()} == {
+            key: value.shape.as_list() for key, value in expected.items()
+        }
+        assert {key: tf.type_spec_from_value(value) for key, value in found.items()} == {
+            key: tf.type_spec_from_value(value) for key, value in expected.items()
+        }
+    scalar = outputs(parse_example, tf.TensorSpec([], tf.string))
+    assert scalar["image"].shape == [1, 2]
+    assert scalar["words"].shape.as_list() == [None]
+    assert scalar["ragged"].shape.as_list() == [None]
+    assert scalar["sequence"].shape.as_list() == [None, 2]
 
 
 @pytest.mark.parametrize(
@@ -175,6 +246,18 @@ def test_messages(example, message):
     bad = example if isinstance(example, bytes) else make_example(example)
     with pytest.raises(tf.errors.InvalidArgumentError, match=message):
         parse_example([good, bad], FEATURES)
+
+
+def test_messages_of_features_of_any_length():
+    for kind, size, message in [
+        ("int64", 2, "holds int64 values, not float"),
+        ("float", 3, "holds 3 values, not a multiple of 2"),
+    ]:
+        example = make_example({"sequence": (kind, range(size))})
+        with pytest.raises(tf.errors.InvalidArgumentError, match="feature 'sequence' " + message):
+            parse_example([example], ANY_LENGTH)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a vector or a scalar of Examples"):
+        parse_example([[make_example({})]], ANY_LENGTH)
 
 
 def test_arguments():
