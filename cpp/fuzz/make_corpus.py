@@ -485,6 +485,18 @@ def example_seeds() -> Iterator[tuple[str, bytes]]:
     yield "another_type", two(field(1, entry(b"i", field(2, b""))), whole)
     yield "too_many", two(field(1, entry(b"i", field(3, field(1, b"12")))), whole)
     yield "odd_floats", two(field(1, number + entry(b"f", field(2, field(1, b"123")))), whole)
+    numbers = entry(b"I", field(3, field(1, varint(1) + varint(300) + varint(1 << 20))))
+    words = entry(b"B", field(1, field(1, b"one") + field(1, b"") + field(1, b"three")))
+    pairs = entry(b"F", field(2, field(1, struct.pack("<4f", 1, 2, 3, 4))))
+    lists = field(1, number + numbers + words + pairs)
+    yield "lists", two(lists, field(1, pairs + number + words + words))
+    yield (
+        "empty_lists",
+        two(field(1, number + entry(b"I", field(3, b"")) + entry(b"B", b"")), lists),
+    )
+    yield "half_a_pair", two(field(1, number + entry(b"F", field(2, field(1, b"1234")))), lists)
+    yield "list_of_another_type", two(field(1, number + entry(b"B", field(3, b"\x08\x05"))), lists)
+    yield "refused_within_a_list", two(field(1, numbers + number + words[:-1]), lists)
     yield "cut", two(whole[:-1], whole[:5])
     yield "long_varint", two(field(1, entry(b"i", field(3, b"\x08" + b"\xff" * 9 + b"\x7f"))), b"")
     yield "endless_varint", two(field(1, entry(b"i", field(3, b"\x08" + b"\xff" * 11))), b"")

@@ -64,10 +64,14 @@ def _case(name: str) -> Callable[[Results], str]:
 
 def _environment(results: Results) -> str:
     where = results.environment
+    extensions = where.get("vector extensions")
+    busy = goals.busy(results)
     return (
-        f"Measured on {where['date'][:10]}: {where['processor']}, {where['cores']} cores, "
+        f"Measured on {where['date'][:10]}: {where['processor']}, "
+        f"{f'{extensions}, ' if extensions else ''}{where['cores']} cores, "
         f"Linux {where['kernel']}, Python {where['python']}, TensorFlow {where['tensorflow']}; "
         f"{results.settings['rounds']} rounds of turns of about {results.settings['seconds']:g} s."
+        f"{f' {busy}' if busy else ''}"
     )
 
 

@@ -30,6 +30,11 @@ class Goal:
     value: Callable[[Results], float | None]
 
 
+# Below that the turns of one run differ by more than the contenders.
+_MIN_ROUNDS = 3
+_MIN_SECONDS = 0.5
+
+
 @dataclasses.dataclass(frozen=True)
 class Reached:
     """A goal and what was reached.
@@ -47,9 +52,32 @@ class Reached:
     met: bool
 
 
+def no_verdict(results: Results) -> str | None:
+    """Returns why ``results`` tell nothing about the goals; ``None`` if they do."""
+    rounds = results.settings.get("rounds", _MIN_ROUNDS)
+    seconds = results.settings.get("seconds", _MIN_SECONDS)
+    if rounds >= _MIN_ROUNDS and seconds >= _MIN_SECONDS:
+        return None
+    return (
+        f"Too short for a verdict on the goals: {rounds} rounds of {seconds:g} s. Measure "
+        f"{_MIN_ROUNDS} rounds of {_MIN_SECONDS:g} s or more, as without --quick."
+    )
+
+
+def busy(results: Results) -> str | None:
+    """Returns that the machine did something else as well; ``None`` if it did not."""
+    load = float(results.environment.get("load before", 0))
+    cores = int(results.environment.get("cores", 1))
+    if load <= cores:
+        return None
+    return f"The machine was busy before this began (load {load:g} on {cores} cores): measure anew."
+
+
 def reached(results: Results) -> list[Reached]:
     """Returns what became of those goals that ``results`` say something about."""
-    found = []
+    found: list[Reached] = []
+    if no_verdict(results) is not None:
+        return found
     for goal in GOALS:
         value = goal.value(results)
         if value is not None:

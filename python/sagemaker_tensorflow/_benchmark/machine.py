@@ -12,12 +12,23 @@ from typing import Any
 import sagemaker_tensorflow
 from sagemaker_tensorflow._benchmark import remote
 
+# What the C library, ISA-L and our own loops choose their code by, with /proc/cpuinfo's names.
+_VECTOR_EXTENSIONS = {
+    "avx512bw": "AVX-512",
+    "vpclmulqdq": "VPCLMULQDQ",
+    "avx2": "AVX2",
+    "sse4_2": "SSE4.2",
+    "sve": "SVE",
+    "asimd": "NEON",
+}
+
 
 def describe() -> dict[str, str]:
     """Returns what one should know to compare, for people; nothing that names the machine."""
     return {
         "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
         "processor": _value_of("/proc/cpuinfo", "model name"),
+        "vector extensions": _vector_extensions(),
         "cores": str(len(os.sched_getaffinity(0))),
         "memory": _value_of("/proc/meminfo", "MemTotal"),
         "kernel": platform.release(),
@@ -33,6 +44,15 @@ def _tensorflow_version() -> Any:
     import tensorflow as tf
 
     return tf.version.VERSION
+
+
+def _vector_extensions() -> str:
+    flags = {
+        flag
+        for key in ("flags", "Features")  # x86, Arm
+        for flag in _value_of("/proc/cpuinfo", key).split()
+    }
+    return ", ".join(name for flag, name in _VECTOR_EXTENSIONS.items() if flag in flags) or "none"
 
 
 def _value_of(path: str, key: str) -> str:

@@ -33,7 +33,7 @@ def bench(
     ] = None,
     list_cases: Annotated[bool, typer.Option("--list", help="List the cases and exit.")] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Measure for a short time, to try it out.")
+        bool, typer.Option("--quick", help="Measure for a short time, to try it out; no verdicts.")
     ] = False,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Turns of each contender.", show_default="5")
@@ -88,7 +88,10 @@ def bench(
             raise _failure(str(error)) from error
         for result in results.cases:
             console.print(tables.of_case(result).rich())
-    console.print(tables.of_goals(goals.reached(results)).rich())
+    too_short = goals.no_verdict(results)
+    console.print(too_short or tables.of_goals(goals.reached(results)).rich())
+    if busy := goals.busy(results):
+        console.print(busy, style="bold yellow")
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / _RESULTS_FILE).write_text(results_json.dump(results))

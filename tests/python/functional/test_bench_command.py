@@ -99,8 +99,12 @@ def test_the_command(tmp_path, temp_dir):
     assert stdout == (output / "results.json").read_text()
     for case in CASES:
         assert (f"/2  {case.title}" in stderr) == (case.name in names)
-    for title in ("TFRecord of 1 KB (tfrecord-1kb)", "Goals"):
-        assert title in stderr
+    for text in (
+        "TFRecord of 1 KB (tfrecord-1kb)",
+        "Too short for a verdict on the goals: 1 rounds",
+    ):
+        assert text in stderr
+    assert data["goals"] == []
     assert (output / "memory.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (output / "memory.svg").read_text()
     assert list(temp_dir.iterdir()) == []
@@ -113,7 +117,7 @@ def test_the_command(tmp_path, temp_dir):
         "--from", output / "results.json", "--output", again, "--write-docs", document
     )
     assert "TFRecord of 1 KB (tfrecord-1kb)" in stdout
-    assert "Goals" in stdout
+    assert "Goals" not in stdout
     for path in output.iterdir():
         assert (again / path.name).read_bytes() == path.read_bytes()
     assert "| TFRecord of 1 KB, batch(1024) | " in document.read_text()

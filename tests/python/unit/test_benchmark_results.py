@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results of the benchmark: as JSON, as tables, in documents."""
 
+import dataclasses
 import json
 
 import pytest
@@ -47,6 +48,26 @@ def results():
         MemoryResult("memory", "Memory", [curve]),
     ]
     return Results(ENVIRONMENT, {"rounds": 3, "seconds": 1.0}, cases)
+
+
+def test_a_quick_run_gives_no_verdicts(results):
+    assert goals.no_verdict(results) is None
+    assert goals.reached(results)
+    for settings in ({"rounds": 2, "seconds": 1.0}, {"rounds": 5, "seconds": 0.1}):
+        quick = dataclasses.replace(results, settings=settings)
+        assert "Too short" in goals.no_verdict(quick)
+        assert goals.reached(quick) == []
+        assert json.loads(results_json.dump(quick))["goals"] == []
+
+
+@pytest.mark.parametrize(("load", "is_busy"), [("0.68", False), ("2.00", False), ("2.01", True)])
+def test_a_busy_machine_is_said(results, load, is_busy):
+    where = {**ENVIRONMENT, "load before": load, "vector extensions": "AVX2, SSE4.2"}
+    measured = dataclasses.replace(results, environment=where)
+    assert bool(goals.busy(measured)) is is_busy
+    text = document.update("<!-- begin environment -->\n<!-- end environment -->\n", measured)
+    assert "A processor, AVX2, SSE4.2, 2 cores" in text
+    assert ("busy" in text) is is_busy
 
 
 def test_rates(results):
