@@ -3,7 +3,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -137,12 +136,12 @@ class ParseExampleOp final : public OpKernel {
       OP_REQUIRES_OK(ctx, ctx->allocate_output(static_cast<int>(i), shape, &outputs[i]));
     }
     TensorSink sink(defaults, outputs);
-    std::optional<ExampleParser> parser;
+    std::unique_ptr<ExampleParser> parser;
     OP_REQUIRES_OK(ctx, StatusOf([&] {
-                     parser.emplace(features_.get(), &sink);
+                     parser = std::make_unique<ExampleParser>(features_.get(), &sink);
                      const auto examples = serialized.flat<tstring>();
                      for (int64_t row = 0; row < examples.size(); ++row) {
-                       ParseRow(examples(row), row, &*parser);
+                       ParseRow(examples(row), row, parser.get());
                      }
                    }));
     OP_REQUIRES_OK(ctx, PutSparse(*parser, serialized.dims(), ctx));

@@ -74,12 +74,12 @@ absl::Status SetShapes(InferenceContext* c) {
     index_size = c->MakeDim(c->Rank(serialized) + 1);
     split_count = c->MakeDim(2);
     if (c->Rank(serialized) == 1) {
-      const absl::Status status = c->Add(c->Dim(serialized, 0), 1, &split_count);
+      absl::Status status = c->Add(c->Dim(serialized, 0), 1, &split_count);
       if (!status.ok()) return status;
     }
   }
   ShapeHandle rows;
-  const absl::Status status = c->Concatenate(serialized, c->Vector(c->UnknownDim()), &rows);
+  absl::Status status = c->Concatenate(serialized, c->Vector(c->UnknownDim()), &rows);
   if (!status.ok()) return status;
   const ShapeHandle list = c->Vector(c->UnknownDim());
   OutputShapes shapes(c);
