@@ -23,7 +23,7 @@ const std::vector<FeatureSpec>& Specs() {
   static const auto& specs = *new std::vector<FeatureSpec>{
       {"f", FeatureType::kFloat, 2},       {"i", FeatureType::kInt64, 1},
       {"b", FeatureType::kBytes, 2},       {"", FeatureType::kInt64, 2},
-      {"F", FeatureType::kFloat, 2, true}, {"I", FeatureType::kInt64, 1, true},
+      {"F", FeatureType::kFloat, 2, true}, {"I", FeatureType::kInt64, 1, true, true},
       {"B", FeatureType::kBytes, 1, true}};
   return specs;
 }
@@ -148,6 +148,7 @@ std::optional<Row> Expected(std::string_view example) {
         if (!values) values.emplace();
         if (!AppendList(spec->type, list.value, &*values)) return std::nullopt;
       }
+      if (!values && spec->may_end_empty) values.emplace();
       if (!values) continue;
       if (spec->is_list ? values->size() % spec->size != 0 : values->size() != spec->size) {
         return std::nullopt;

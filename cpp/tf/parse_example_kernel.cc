@@ -105,6 +105,8 @@ class ParseExampleOp final : public OpKernel {
     OP_REQUIRES_OK(ctx, AddSpecs(ctx, "padded_names", "padded_types", &padded_shapes_, &specs));
     OP_REQUIRES(ctx, !specs.empty(), absl::InvalidArgumentError("no feature is asked for"));
     for (size_t i = sparse_begin_; i < specs.size(); ++i) specs[i].is_list = true;
+    std::vector<FeatureSpec> batch_specs = specs;
+    for (size_t i = sparse_begin_; i < padded_begin_; ++i) batch_specs[i].may_end_empty = true;
     int num_sparse = 0;
     std::vector<DataType> split_types;
     OP_REQUIRES_OK(ctx, ctx->GetAttr("num_sparse", &num_sparse));
@@ -115,15 +117,18 @@ class ParseExampleOp final : public OpKernel {
                 absl::InvalidArgumentError("num_sparse and ragged_split_types must fit the names"));
     OP_REQUIRES_OK(ctx, StatusOf([&] {
                      features_ = std::make_unique<const ExampleFeatures>(std::move(specs));
+                     batch_features_ =
+                         std::make_unique<const ExampleFeatures>(std::move(batch_specs));
                    }));
   }
 
   void Compute(OpKernelContext* ctx) override {
     const Tensor& serialized = ctx->input(0);
-    OP_REQUIRES(ctx, serialized.dims() <= 1 || sparse_begin_ == features_->specs().size(),
-                absl::InvalidArgumentError("features of any length are parsed of a vector or a "
-                                           "scalar of Examples, not of shape " +
+    OP_REQUIRES(ctx, serialized.dims() <= 1,
+                absl::InvalidArgumentError("serialized must be a vector or a scalar of Examples, "
+                                           "not of shape " +
                                            serialized.shape().DebugString()));
+    const ExampleFeatures& features = serialized.dims() == 0 ? *features_ : *batch_features_;
     OpInputList defaults;
     OpInputList paddings;
     OP_REQUIRES_OK(ctx, ctx->input_list("defaults", &defaults));
@@ -138,7 +143,7 @@ class ParseExampleOp final : public OpKernel {
     TensorSink sink(defaults, outputs);
     std::unique_ptr<ExampleParser> parser;
     OP_REQUIRES_OK(ctx, StatusOf([&] {
-                     parser = std::make_unique<ExampleParser>(features_.get(), &sink);
+                     parser = std::make_unique<ExampleParser>(&features, &sink);
                      const auto examples = serialized.flat<tstring>();
                      for (int64_t row = 0; row < examples.size(); ++row) {
                        ParseRow(examples(row), row, parser.get());
@@ -260,6 +265,7 @@ class ParseExampleOp final : public OpKernel {
   std::vector<TensorShape> shapes_;
   std::vector<TensorShape> padded_shapes_;
   std::unique_ptr<const ExampleFeatures> features_;
+  std::unique_ptr<const ExampleFeatures> batch_features_;  // the same of more than one Example
   size_t sparse_begin_ = 0;
   size_t ragged_begin_ = 0;
   size_t padded_begin_ = 0;

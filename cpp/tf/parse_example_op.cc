@@ -67,19 +67,21 @@ class OutputShapes {
 };
 
 absl::Status SetShapes(InferenceContext* c) {
-  const ShapeHandle serialized = c->input(0);
+  ShapeHandle serialized;
+  absl::Status status = c->WithRankAtMost(c->input(0), 1, &serialized);
+  if (!status.ok()) return status;
   DimensionHandle index_size = c->UnknownDim();
   DimensionHandle split_count = c->UnknownDim();
   if (c->RankKnown(serialized)) {
     index_size = c->MakeDim(c->Rank(serialized) + 1);
     split_count = c->MakeDim(2);
     if (c->Rank(serialized) == 1) {
-      absl::Status status = c->Add(c->Dim(serialized, 0), 1, &split_count);
+      status = c->Add(c->Dim(serialized, 0), 1, &split_count);
       if (!status.ok()) return status;
     }
   }
   ShapeHandle rows;
-  absl::Status status = c->Concatenate(serialized, c->Vector(c->UnknownDim()), &rows);
+  status = c->Concatenate(serialized, c->Vector(c->UnknownDim()), &rows);
   if (!status.ok()) return status;
   const ShapeHandle list = c->Vector(c->UnknownDim());
   OutputShapes shapes(c);
@@ -124,7 +126,7 @@ Features come in four kinds, each with its names, types and outputs: those of a 
 those of any length as sparse tensors, as ragged ones, and padded to the longest of the batch. A
 name is there once in all of them.
 
-serialized: Examples, of any shape; a vector or a scalar if features of any length are asked for.
+serialized: Examples, a vector or a scalar.
 defaults: For each feature of a fixed length the values, of its shape, that it has where an Example
   lacks it; an empty tensor if each must have it.
 paddings: For each padded feature a single value to fill up with.

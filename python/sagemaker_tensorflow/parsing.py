@@ -69,7 +69,8 @@ def parse_example(
 
     Raises:
         TypeError: If ``features`` is not a dict.
-        ValueError: If ``features`` is empty or a feature is not valid.
+        ValueError: If ``features`` is empty or a feature is not valid; or if one is ragged and the
+            rank of ``serialized`` is not known.
         OpLibraryError: If this installation does not fit the TensorFlow found.
         tf.errors.InvalidArgumentError: If an Example lacks a feature without a default value, has
             values of another type or another number of them, or is no serialized Example; the
@@ -79,8 +80,8 @@ def parse_example(
         raise TypeError(f"features must be a dict, not {type(features).__name__}")
     if not features:
         raise ValueError("features must name what to parse; it is empty")
-    kinds = {key: _kind(feature) for key, feature in features.items()}
-    names = [_name(key, feature) for key, feature in features.items()]
+    kinds = {key: _kind(key, feature) for key, feature in features.items()}
+    names = [name for key, feature in features.items() for name in _names(key, feature)]
     if example_names is not None or len(set(names)) < len(names):
         return dict(tf.io.parse_example(serialized, features, example_names, name))
     others = {key: feature for key, feature in features.items() if kinds[key] is None}
@@ -94,7 +95,7 @@ def parse_example(
     return {key: parsed[key] for key in sorted(parsed)}
 
 
-def _kind(feature: Any) -> Any:
+def _kind(key: str, feature: Any) -> Any:
     """The kind of a feature that the op can parse; what it makes of others TensorFlow says."""
     if getattr(feature, "dtype", None) not in _TYPES:
         return None
@@ -104,6 +105,9 @@ def _kind(feature: Any) -> Any:
         plain = not feature.partitions and feature.row_splits_dtype in (tf.int32, tf.int64)
         return tf.io.RaggedFeature if plain else None
     if isinstance(feature, tf.io.FixedLenSequenceFeature):
+        if tf.TensorShape(feature.shape).num_elements() == 0:
+            # It would end the process in TensorFlow, by a division by zero.
+            raise ValueError(f"feature {key!r}: the shape {feature.shape} has no values")
         fits = feature.allow_missing and _has_values(feature.shape)
         return tf.io.FixedLenSequenceFeature if fits else None
     if isinstance(feature, tf.io.FixedLenFeature):
@@ -121,6 +125,17 @@ def _name(key: str, feature: Any) -> str:
     return getattr(feature, "value_key", None) or key
 
 
+def _names(key: str, feature: Any) -> list[str]:
+    """All names in the Examples that a feature is made of."""
+    indices = getattr(feature, "index_key", None) or []
+    partitions = getattr(feature, "partitions", None) or []
+    return [
+        _name(key, feature),
+        *([indices] if isinstance(indices, str) else indices),
+        *(partition.key for partition in partitions if hasattr(partition, "key")),
+    ]
+
+
 def _parse(
     serialized: tf.Tensor, features: Mapping[str, Any], kinds: Mapping[str, Any]
 ) -> dict[str, Any]:
@@ -133,6 +148,8 @@ def _parse(
             tf.io.FixedLenSequenceFeature,
         )
     )
+    if ragged and serialized.shape.rank is None:
+        raise ValueError("the rank of serialized must be known to parse ragged features")
     outputs = op_library.load().pipe_mode_parse_example(
         serialized=serialized,
         names=list(fixed),
@@ -170,7 +187,13 @@ def _default(key: str, feature: Any) -> tf.Tensor:
         return tf.constant([], feature.dtype)
     value = tf.convert_to_tensor(feature.default_value, feature.dtype)
     shape = tf.TensorShape(feature.shape)
-    if value.shape.num_elements() not in (None, shape.num_elements()):
+    if tf.is_tensor(feature.default_value):  # which TensorFlow does not reshape
+        if value.shape == [0]:
+            return value
+        fits = value.shape.is_compatible_with(shape)
+    else:
+        fits = value.shape.num_elements() == shape.num_elements()
+    if not fits:
         raise ValueError(
             f"feature {key!r}: the default value of shape {value.shape} does not fit shape {shape}"
         )

@@ -125,6 +125,14 @@ void ForEachString(std::string_view list, Function function) {
 
 }  // namespace
 
+void FeatureList::DropRow() {
+  // Two of the three are empty.
+  const size_t end = ends.empty() ? 0 : ends.back();
+  floats.Truncate(std::min(end, floats.size()));
+  int64s.Truncate(std::min(end, int64s.size()));
+  bytes.resize(std::min(end, bytes.size()));
+}
+
 ExampleFeatures::ExampleFeatures(std::vector<FeatureSpec> specs) : specs_(std::move(specs)) {
   for (size_t number = 0; number < specs_.size(); ++number) {
     const FeatureSpec& spec = specs_[number];
@@ -168,7 +176,7 @@ void ExampleParser::Parse(std::string_view example) {
 }
 
 void ExampleParser::ForgetRow() {
-  for (const size_t feature : list_numbers_) DropRow(&lists_[feature]);
+  for (const size_t feature : list_numbers_) lists_[feature].DropRow();
   for (size_t& row : seen_in_) {
     if (row == row_ + 1) row = 0;
   }
@@ -242,6 +250,7 @@ size_t ExampleParser::Recognize(std::string_view name) {
 void ExampleParser::ParseFeature(size_t feature, std::string_view bytes) {
   const FeatureSpec& spec = features_.specs()[feature];
   const uint32_t expected = ListTag(spec.type);
+  if (spec.may_end_empty) lists_[feature].DropRow();
   size_t count = 0;
   bool has_list = false;
   for (WireReader fields(bytes); !fields.at_end();) {
@@ -254,7 +263,7 @@ void ExampleParser::ParseFeature(size_t feature, std::string_view bytes) {
       fields.SkipValue(tag);
       continue;
     }
-    if (spec.is_list && !has_list) DropRow(&lists_[feature]);
+    if (spec.is_list && !has_list) lists_[feature].DropRow();
     has_list = true;
     const std::string_view list = fields.ReadBytes();
     count = spec.is_list ? count + ParseList(feature, list) : ParseValues(feature, list, count);
@@ -296,7 +305,7 @@ size_t ExampleParser::ParseValues(size_t feature, std::string_view list, size_t 
   return count;
 }
 
-// The same for one of any length, of which there is room for all. Returns how many there were.
+// Appends all values of `list` to those of the feature. Returns how many these are.
 size_t ExampleParser::ParseList(size_t feature, std::string_view list) {
   FeatureList& out = lists_[feature];
   size_t room = list.size();  // a value takes a byte or more
@@ -312,20 +321,13 @@ size_t ExampleParser::ParseList(size_t feature, std::string_view list) {
       out.int64s.Add(count);
       break;
     case FeatureType::kBytes:
-      count = out.bytes.size();
-      ForEachString(list, [&out](std::string_view value) { out.bytes.push_back(value); });
-      count = out.bytes.size() - count;
+      ForEachString(list, [&](std::string_view value) {
+        out.bytes.push_back(value);
+        ++count;
+      });
       break;
   }
   return count;
-}
-
-// Forgets what a list has of this row.
-void ExampleParser::DropRow(FeatureList* list) const {
-  const size_t end = list->ends.empty() ? 0 : list->ends.back();
-  list->floats.Truncate(std::min(end, list->floats.size()));
-  list->int64s.Truncate(std::min(end, list->int64s.size()));
-  list->bytes.resize(std::min(end, list->bytes.size()));
 }
 
 void ExampleParser::PutDefaults() {

@@ -25,6 +25,9 @@ struct FeatureSpec {
   FeatureType type;
   size_t size;  // number of values
   bool is_list = false;
+  // Of a list that occurs several times: whether the last counts even if it has no values at all,
+  // as in TensorFlow those of sparse and ragged features in batches do.
+  bool may_end_empty = false;
 };
 
 // The values of a list in all rows, one row after the other; of its three kinds the one of its
@@ -34,6 +37,9 @@ struct FeatureList {
   ValueList<int64_t> int64s;
   std::vector<std::string_view> bytes;  // within the Examples, or in the parser
   std::vector<size_t> ends;             // where the values of each row end
+
+  // Forgets the values behind those of the rows that have ended.
+  void DropRow();
 };
 
 // Where the values of a batch go that are not lists. Those of feature f in row r begin at r * size
@@ -75,8 +81,8 @@ class ExampleFeatures {
 // of a search.
 //
 // What is not asked for is passed over unseen, known or not. A feature that occurs several times,
-// as in Examples that were concatenated, has the values of the last time; one without a list counts
-// as missing. A list that is missing is empty.
+// as in Examples that were concatenated, has the values of the last time; one without values counts
+// as missing, but see FeatureSpec. A list that is missing is empty.
 class ExampleParser {
  public:
   // Both must outlive the parser.
@@ -107,7 +113,6 @@ class ExampleParser {
   void ParseFeature(size_t feature, std::string_view bytes);
   size_t ParseValues(size_t feature, std::string_view list, size_t count);
   size_t ParseList(size_t feature, std::string_view list);
-  void DropRow(FeatureList* list) const;
   void PutDefaults();
 
   const ExampleFeatures& features_;

@@ -298,6 +298,13 @@ TEST(ExampleParserTest, TheLastOfSeveralListsCounts) {
                           ElementsAre("before")));
 }
 
+TEST(ExampleParserTest, TheLastMayBeEmptyIfSo) {
+  const std::string then_none = Example({Entry("b", Bytes({"4"})), Entry("b", "")});
+  const std::string none_first = Example({Entry("b", ""), Entry("b", Bytes({"5"}))});
+  EXPECT_THAT(Rows<std::string>({"b", kBytes, 1, true, true}, {none_first, then_none, none_first}),
+              ElementsAre(ElementsAre("5"), IsEmpty(), ElementsAre("5")));
+}
+
 TEST(ExampleParserTest, AListMayComeInOtherEncodings) {
   const std::string unpacked = Field(3, "\x08" + Varint(1) + "\x08" + Varint(2));
   const std::string two_packs = Field(3, Field(1, Varint(1)) + Field(1, Varint(2)));

@@ -209,6 +209,52 @@ def test_two_features_of_one_name():
         parse_example([""], features)
 
 
+@pytest.mark.parametrize(
+    "features",
+    [
+        {"s": tf.io.SparseFeature("x", "v", tf.int64, 10), "x": tf.io.RaggedFeature(tf.int64)},
+        {"s": tf.io.SparseFeature(["x", "y"], "v", tf.int64, [1, 2]), "y": FEATURES["label"]},
+        {
+            "s": tf.io.RaggedFeature(
+                tf.int64, "v", partitions=[tf.io.RaggedFeature.RowLengths("x")]
+            ),
+            "x": tf.io.VarLenFeature(tf.int64),
+        },
+    ],
+)
+def test_names_that_others_are_made_of(features):
+    for parse in (tf.io.parse_example, parse_example):
+        with pytest.raises(ValueError, match="intersect"):
+            parse([make_example({})], features)
+
+
+def test_the_rank_of_what_is_parsed():
+    def trace(shape):
+        function = tf.function(lambda serialized: parse_example(serialized, ANY_LENGTH))
+        function.get_concrete_function(tf.TensorSpec(shape, tf.string))
+
+    with pytest.raises(ValueError, match="rank of serialized must be known"):
+        trace(None)
+    with pytest.raises(ValueError, match="at most rank 1"):
+        trace([1, 1])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="a vector or a scalar"):
+        parse_example([[make_example({})]], FEATURES)
+
+
+def test_defaults_that_are_tensors():
+    examples = [make_example({})]
+
+    def parse(default):
+        features = {"x": tf.io.FixedLenFeature([1], tf.int64, default)}
+        return parse_example(examples, features)["x"].numpy().tolist()
+
+    assert parse(tf.constant([4], tf.int64)) == [[4]]
+    with pytest.raises(ValueError, match=r"shape \(\) does not fit shape \(1,\)"):
+        parse(tf.constant(4, tf.int64))
+    with pytest.raises(tf.errors.InvalidArgumentError, match="has no default value"):
+        parse(tf.constant([], tf.int64))
+
+
 def test_static_shapes():
     features = FEATURES | ANY_LENGTH
 
@@ -256,8 +302,6 @@ def test_messages_of_features_of_any_length():
         example = make_example({"sequence": (kind, range(size))})
         with pytest.raises(tf.errors.InvalidArgumentError, match="feature 'sequence' " + message):
             parse_example([example], ANY_LENGTH)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="a vector or a scalar of Examples"):
-        parse_example([[make_example({})]], ANY_LENGTH)
 
 
 def test_arguments():
@@ -265,6 +309,9 @@ def test_arguments():
         parse_example(["x"], {})
     with pytest.raises(ValueError, match="shape"):
         parse_example(["x"], {"a": tf.io.FixedLenFeature([2], tf.int64, default_value=[1, 2, 3])})
+    with pytest.raises(ValueError, match=r"feature 'a': the shape \[0\] has no values"):
+        # TensorFlow would divide by it.
+        parse_example(["x"], {"a": tf.io.FixedLenSequenceFeature([0], tf.int64, True)})
     with pytest.raises(tf.errors.InvalidArgumentError, match="int32"):
         parse_example(["x"], {"a": tf.io.FixedLenFeature([], tf.int32)})
     with pytest.raises(tf.errors.InvalidArgumentError, match="Name: one"):

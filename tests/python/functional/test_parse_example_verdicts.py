@@ -4,8 +4,10 @@
 The Examples are written field by field, since no library writes such.
 """
 
+import itertools
 import struct
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from hypothesis import given, settings
@@ -115,6 +117,20 @@ TABLE = [
         5,
     ),
     ("unknown before a list", example(entry(UNKNOWN + ints(5))), INT, REFUSES, 5),
+    (
+        "unknown behind single values",
+        example(entry(message(3, single(5) + UNKNOWN))),
+        INT,
+        REFUSES,
+        5,
+    ),
+    (
+        "unknown behind strings",
+        example(entry(message(1, message(1, b"five") + UNKNOWN))),
+        tf.io.FixedLenFeature([], tf.string),
+        REFUSES,
+        b"five",
+    ),
     ("unknown before values", example(entry(message(3, UNKNOWN + packed(5)))), INT, REFUSES, 5),
     ("padded tag", message(1, entry(ints(5)), padding=1), INT, -1, 5),
     ("padded tag of a list", example(entry(message(3, packed(5), padding=1))), INT, REFUSES, 5),
@@ -125,7 +141,14 @@ TABLE = [
 
 def verdict(parse, serialized, feature):
     try:
-        return parse(serialized, {"x": feature})["x"].numpy().tolist()
+        value = parse(serialized, {"x": feature})["x"]
+        if isinstance(value, tf.SparseTensor):
+            return [
+                part.numpy().tolist() for part in (value.indices, value.values, value.dense_shape)
+            ]
+        if isinstance(value, tf.RaggedTensor):
+            return value.to_list()
+        return np.asarray(value.numpy()).tolist()
     except UnicodeDecodeError:  # of TensorFlow's message, which quotes the Example
         return REFUSES
     except tf.errors.OpError as error:
@@ -162,7 +185,8 @@ def unusual(draw):
     values = draw(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=3))
     if draw(st.booleans()):
         content = packed(*values) if values or draw(st.booleans()) else b""
-        content += draw(st.sampled_from([b"", UNKNOWN, field(9, FIXED64, bytes(8))]))
+        if content:
+            content += draw(st.sampled_from([b"", UNKNOWN, field(9, FIXED64, bytes(8))]))
         kind = 3
     else:
         content, kind = b"".join(map(single, values)), 3
@@ -180,8 +204,29 @@ def unusual(draw):
     ) + draw(unknown)
 
 
+ANY_LENGTH = {
+    "sparse": tf.io.VarLenFeature(tf.int64),
+    "ragged": tf.io.RaggedFeature(tf.int64),
+    "padded": tf.io.FixedLenSequenceFeature([], tf.int64, allow_missing=True),
+}
+
+
+@pytest.mark.parametrize("kind", ANY_LENGTH)
+def test_a_list_that_is_there_twice(kind):
+    """Of two from a library, in a batch and alone; also if one of them has no values at all."""
+    contents = [b"", ints(), ints(1), ints(2, 3, 4)]
+    for first, last in itertools.product(contents, repeat=2):
+        twice = example(entry(first)) + example(entry(last))
+        for argument in (twice, [twice], [example(entry(ints(9))), twice, twice]):
+            found = verdict(parse_example, argument, ANY_LENGTH[kind])
+            assert found == verdict(tf.io.parse_example, argument, ANY_LENGTH[kind]), (first, last)
+
+
 @settings(max_examples=300, deadline=None)
-@given(unusual(), st.sampled_from([INT, TWO_INTS, tf.io.FixedLenFeature([], tf.int64)]))
+@given(
+    unusual(),
+    st.sampled_from([INT, TWO_INTS, tf.io.FixedLenFeature([], tf.int64), *ANY_LENGTH.values()]),
+)
 def test_all_else_is_parsed_alike(serialized, feature):
     for argument in (serialized, [serialized]):
         assert verdict(parse_example, argument, feature) == verdict(
