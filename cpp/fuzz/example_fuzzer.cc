@@ -183,6 +183,11 @@ class Values final : public ExampleSink {
     return true;
   }
 
+  // The row of an Example that was refused is that of the next one.
+  void Forget(size_t row) {
+    for (auto& rows : is_default_) rows.at(row) = false;
+  }
+
   // A row of the arrays, and of the parser's lists.
   Row At(size_t row, const ExampleParser& parser) const {
     Row values(Specs().size());
@@ -249,6 +254,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       ++row;
     } catch (const InvalidArgumentError& error) {
       fuzz::Check(!expected, std::string("a good Example is refused: ") + error.what());
+      values.Forget(row);
     }
   }
   return 0;
