@@ -211,24 +211,27 @@ _GZIP = ThroughputCase(
 
 _EXAMPLES = Workload("examples", "TFRecord", Features(13, 13, 14, id_bits=32))
 
+_PARSED_BY = (
+    Contender(
+        "batch",
+        "PipeModeDataset.batch, our parse_example",
+        "pipemode",
+        "parse-ours",
+        reference="file-batch",
+    ),
+    Contender("batch-tf", "PipeModeDataset.batch.map", "pipemode", "parse", reference="file-batch"),
+)
+_PARSED_FILE = Contender("file-batch", "TFRecordDataset(file).batch.map", "file", "parse")
+
 _PARSE = ThroughputCase(
     "parse",
     "Parsed Examples of 40 scalar features",
     _EXAMPLES,
     1024,
     (
-        Contender(
-            "batch",
-            "PipeModeDataset.batch, our parse_example",
-            "pipemode",
-            "parse-ours",
-            reference="file-batch",
-        ),
-        Contender(
-            "batch-tf", "PipeModeDataset.batch.map", "pipemode", "parse", reference="file-batch"
-        ),
+        *_PARSED_BY,
         Contender("record", "PipeModeDataset.map.batch", "pipemode", "parse-single"),
-        Contender("file-batch", "TFRecordDataset(file).batch.map", "file", "parse"),
+        _PARSED_FILE,
         Contender("file-record", "TFRecordDataset(file).map.batch", "file", "parse-single"),
         Contender("generator", "Python generator.batch.map", "generator", "parse"),
         Contender("memory-batch", "batches in memory.map, nothing read", "memory", "parse-batches"),
@@ -244,17 +247,8 @@ def _lists(name: str, title: str, features: Features) -> ThroughputCase:
         Workload(f"examples-{name}", "TFRecord", features),
         1024,
         (
-            Contender(
-                "batch",
-                "PipeModeDataset.batch, our parse_example",
-                "pipemode",
-                "parse-ours",
-                reference="file-batch",
-            ),
-            Contender(
-                "batch-tf", "PipeModeDataset.batch.map", "pipemode", "parse", reference="file-batch"
-            ),
-            Contender("file-batch", "TFRecordDataset(file).batch.map", "file", "parse"),
+            *_PARSED_BY,
+            _PARSED_FILE,
             Contender(
                 "memory-ours",
                 "batches in memory, our parse_example",
