@@ -4,8 +4,9 @@
 #include <dlfcn.h>
 #include <unistd.h>
 
-#include <cstring>
 #include <memory>
+#include <string>
+#include <string_view>
 
 namespace pipemode {
 namespace {
@@ -26,6 +27,12 @@ auto CallPython(Function function, Arguments... arguments) noexcept {
   } catch (...) {
     for (;;) ::pause();
   }
+}
+
+constexpr char kTensorFlow[] = "/tensorflow/python/";
+
+bool EndsWith(std::string_view text, std::string_view end) noexcept {
+  return text.size() >= end.size() && text.substr(text.size() - end.size()) == end;
 }
 
 using Reference = std::unique_ptr<void, void (*)(void*)>;
@@ -83,31 +90,44 @@ bool PythonApi::MainThreadIsInTensorFlowLocked() const noexcept {
   const Reference frames(CallPython(call_no_args_, current_frames), decref_);
   if (!frames) return false;
   void* const frame = dict_get_(frames.get(), ident.get());
-  return frame != nullptr && FrameMatches(frame, /*constructor=*/false);
+  return frame != nullptr && FrameIsOfTensorFlow(frame);
 }
 
-bool PythonApi::IsMakingException() const noexcept {
-  void* innermost = get_frame_();
+bool PythonApi::WouldLoseException() const noexcept {
+  void* const innermost = get_frame_();
   if (innermost == nullptr) return false;
-  if (FrameMatches(innermost, /*constructor=*/true)) return true;
-  // The constructor may itself be in a call.
+  if (FrameLosesException(innermost)) return true;
+  // What loses it may itself be in a call.
   Reference frame(frame_back_(innermost), decref_);
   for (int depth = 0; frame && depth < 4; ++depth) {
-    if (FrameMatches(frame.get(), /*constructor=*/true)) return true;
+    if (FrameLosesException(frame.get())) return true;
     frame.reset(frame_back_(frame.get()));
   }
   return false;
 }
 
-bool PythonApi::FrameMatches(void* frame, bool constructor) const noexcept {
+bool PythonApi::FrameIsOfTensorFlow(void* frame) const noexcept {
+  return CodeOf(frame).file.find(kTensorFlow) != std::string::npos;
+}
+
+bool PythonApi::FrameLosesException(void* frame) const noexcept {
+  const Code code = CodeOf(frame);
+  if (code.name == "__del__") return true;
+  if (code.name == "__init__") return code.file.find(kTensorFlow) != std::string::npos;
+  // Callbacks of weak references: of `finalize`, WeakSet and the like.
+  return EndsWith(code.file, "/weakref.py") || EndsWith(code.file, "/_weakrefset.py");
+}
+
+PythonApi::Code PythonApi::CodeOf(void* frame) const noexcept {
   const Reference code(frame_code_(frame), decref_);
-  if (!code) return false;
-  const Reference file(get_attribute_(code.get(), "co_filename"), decref_);
-  const Reference name(get_attribute_(code.get(), "co_name"), decref_);
-  const char* const file_text = file ? as_utf8_(file.get()) : nullptr;
-  const char* const name_text = name ? as_utf8_(name.get()) : nullptr;
-  return file_text != nullptr && std::strstr(file_text, "/tensorflow/python/") != nullptr &&
-         (!constructor || (name_text != nullptr && std::strcmp(name_text, "__init__") == 0));
+  if (!code) return {};
+  return {Attribute(code.get(), "co_filename"), Attribute(code.get(), "co_name")};
+}
+
+std::string PythonApi::Attribute(void* object, const char* name) const noexcept {
+  const Reference value(get_attribute_(object, name), decref_);
+  const char* const text = value ? as_utf8_(value.get()) : nullptr;
+  return text != nullptr ? text : "";
 }
 
 }  // namespace pipemode

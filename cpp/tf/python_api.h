@@ -2,6 +2,8 @@
 #ifndef PIPEMODE_TF_PYTHON_API_H_
 #define PIPEMODE_TF_PYTHON_API_H_
 
+#include <string>
+
 namespace pipemode {
 
 // The little of Python's stable C API that python_interrupt.cc needs, found in the running process.
@@ -25,14 +27,24 @@ class PythonApi {
   // with the GIL. Returns false, with the exception set, if one raised.
   bool RunSignalHandlers() const noexcept;
 
-  // Whether the current thread, which must hold the GIL, is inside the constructor of one of
-  // TensorFlow's exceptions.
-  bool IsMakingException() const noexcept;
+  // Whether an exception raised now would not reach the script: the current thread, which must hold
+  // the GIL, is inside the constructor of one of TensorFlow's exceptions, or inside a finalizer,
+  // where Python only prints it. Garbage is collected wherever objects are made.
+  bool WouldLoseException() const noexcept;
 
  private:
   bool Load() noexcept;
   bool MainThreadIsInTensorFlowLocked() const noexcept;
-  bool FrameMatches(void* frame, bool constructor) const noexcept;
+  // Where a frame's code is from, and the name of its function.
+  struct Code {
+    std::string file;
+    std::string name;
+  };
+
+  Code CodeOf(void* frame) const noexcept;
+  std::string Attribute(void* object, const char* name) const noexcept;
+  bool FrameIsOfTensorFlow(void* frame) const noexcept;
+  bool FrameLosesException(void* frame) const noexcept;
 
   int (*is_initialized_)() = nullptr;
   int (*gil_state_check_)() = nullptr;

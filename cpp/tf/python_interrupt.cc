@@ -172,12 +172,15 @@ bool QueuePassOn() noexcept {
 int PassOn(void* /*unused*/) {
   is_queued = false;
   if (!InOurProcess()) return 0;
-  if (FirstHeld() != nullptr && python->IsMakingException() && QueuePassOn()) return 0;
-  while (Slot* const slot = FirstHeld()) {
-    // Of several signals that it has noted Python takes the lowest number first. To keep their
-    // order, the script's handlers of those before run before the next is passed on. If one raises,
-    // this call comes again: the helper queues it for as long as a signal is held.
+  if (FirstHeld() != nullptr && python->WouldLoseException() && QueuePassOn()) return 0;
+  // Python takes of several signals that it has noted the lowest number first, and runs handlers at
+  // its next chance, which may be inside a finalizer. So each has its handler run here, before the
+  // next is passed on. If one raises, this call comes again: the helper queues it for as long as a
+  // signal is held.
+  for (;;) {
     if (!python->RunSignalHandlers()) return -1;
+    Slot* const slot = FirstHeld();
+    if (slot == nullptr) break;
     RaiseHere(*slot);
   }
   return 0;

@@ -16,9 +16,9 @@
 //      reading a socket), the helper sends the signal on to Python's handler at once, so that the
 //      system call is interrupted as ever.
 //   3. Else the signal is held back. Waits that see it give up after a short grace. A pending call,
-//      which the interpreter runs on the main thread as soon as that is back from TensorFlow and
-//      has made its exception, passes the signal to Python's handler: KeyboardInterrupt rises
-//      there, or the script's own handler runs.
+//      which the interpreter runs on the main thread as soon as that is back from TensorFlow, has
+//      made its exception and is not inside a finalizer of the garbage collection, passes the
+//      signal to Python's handler: KeyboardInterrupt rises there, or the script's own handler runs.
 //
 // Python's C API is found by dlsym: the library is the same for every Python, and without Python
 // nothing happens.

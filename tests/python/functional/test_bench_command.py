@@ -212,7 +212,10 @@ def start(temp_dir):
             start_new_session=True,
         )
         started.append(process)
-        wait_until(lambda: any(temp_dir.glob("*/data/*_0")), timeout=90)
+        wait_until(
+            lambda: process.poll() is not None or any(temp_dir.glob("*/data/*_0")), timeout=90
+        )
+        assert process.poll() is None, process.stderr.read()
         return process
 
     yield start

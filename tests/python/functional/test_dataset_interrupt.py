@@ -174,6 +174,53 @@ def test_a_second_ctrl_c(job, run):
         assert child.wait() == -signal.SIGINT, child.stderr
 
 
+FINALIZERS = {
+    "__del__": "garbage.__class__ = Finalized",
+    "weakref.finalize": "weakref.finalize(garbage, sum, [])",
+    "a set of weak references": "weak_set.add(garbage)",
+}
+
+
+@pytest.mark.parametrize("way", ["next(iter(ds))", "next(iter(ds.prefetch(1)))"])
+@pytest.mark.parametrize("finalizer", FINALIZERS)
+def test_a_finalizer_does_not_swallow_it(job, run, finalizer, way):
+    """Python ignores what is raised while it collects garbage, which it may do at any moment."""
+    with run(f"""
+        import gc, weakref
+        weak_set = weakref.WeakSet()
+
+        class Garbage:
+            pass
+
+        class Finalized(Garbage):
+            def __del__(self):
+                for _ in range(3):
+                    pass
+
+        def interrupt():
+            cycles = []
+            for _ in range(10):
+                garbage = Garbage()
+                {FINALIZERS[finalizer]}
+                garbage.itself = garbage
+                cycles.append(garbage)
+            del garbage
+            time.sleep(0.5)
+            gc.disable()
+            gc.set_threshold(1)
+            cycles.clear()
+            os.kill(os.getpid(), signal.SIGINT)
+            gc.enable()  # the main thread collects it
+            time.sleep(60)
+
+        threading.Thread(target=interrupt, daemon=True).start()
+        {way}
+    """) as child:
+        assert child.wait() == -signal.SIGINT, child.stderr
+        assert "\nKeyboardInterrupt\n" in child.stderr
+        assert "Exception ignored" not in child.stderr
+
+
 BEGINNINGS = {
     "before the first wait": """
         set_handler()
