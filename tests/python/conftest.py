@@ -3,9 +3,11 @@
 
 import contextlib
 import dataclasses
+import gc
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,21 @@ def _no_job(monkeypatch):
     """Whatever job the tests run in, they are not to see it."""
     for variable in JOB_VARIABLES:
         monkeypatch.delenv(variable, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_iterator_left():
+    """Lets no test wait for what an earlier one left.
+
+    An iterator in a cycle of garbage, as an exception's traceback makes one, is dropped some time
+    later, in another test. TensorFlow then waits until autotuning's thread, which has slept ever
+    longer, looks again: up to a minute. Right after its own test that is a moment.
+    """
+    yield
+    if "tensorflow" in sys.modules:
+        gc.collect()
+        if gc.get_freeze_count() == 0:
+            gc.freeze()  # what imports have made; to look at all of it each time takes too long
 
 
 @dataclasses.dataclass(frozen=True)
