@@ -17,6 +17,8 @@ from sagemaker_tensorflow._job import job_paths, worker_lock
 from sagemaker_tensorflow._job.channel_files import ChannelFiles
 from sagemaker_tensorflow._job.input_config import InputConfig
 from sagemaker_tensorflow._op import op_library
+from sagemaker_tensorflow._vectorize import datasets
+from sagemaker_tensorflow._vectorize.datasets import RecordDataset
 from sagemaker_tensorflow.exceptions import ChannelTypeError, PipeModeDatasetException
 from sagemaker_tensorflow.stats import ChannelStats, channel_stats
 
@@ -59,7 +61,7 @@ def load_op() -> None:
     op_library.load()
 
 
-class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
+class PipeModeDataset(RecordDataset):
     """The records of one SageMaker Pipe-mode channel.
 
     In Pipe mode the service sends a channel through FIFOs ``<pipe_dir>/<channel>_<n>``, one for
@@ -121,6 +123,9 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             Elements are then whole lines, as dicts from name to ``tf.string``. ``True`` takes the
             names from ``AttributeNames`` in ``inputdataconfig.json``. ``None`` leaves each record
             an element of its own, whatever stands there.
+        vectorize_map: Whether ``map`` before ``batch`` is done a batch at a time where the results
+            are certain to be the same; see ``map``. The variable
+            ``SAGEMAKER_TENSORFLOW_VECTORIZE_MAP=0`` turns that off for all datasets.
 
     Attributes:
         attributes: The names as a tuple, or ``None``.
@@ -169,6 +174,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         repeated_header: bool = False,
         strip_carriage_return: bool = False,
         attributes: Sequence[str] | bool | None = None,
+        vectorize_map: bool = True,
     ) -> None:
         arguments.check(
             _invalid,
@@ -185,6 +191,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             skip_header_lines=skip_header_lines,
             repeated_header=repeated_header,
             strip_carriage_return=strip_carriage_return,
+            vectorize_map=vectorize_map,
         )
         files = channel if isinstance(channel, ChannelFiles) else None
         self.channel = files.channel if files else _as_str(channel)
@@ -229,6 +236,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             "manifest_attributes": list(self.attributes or ()),
         }
         self._tf_options = _shard_options(config, self.channel)
+        self._vectorizes_map = vectorize_map and datasets.is_on()
         super().__init__(self._make_variant())
 
     def repeat(self, count: Any = None, name: str | None = None) -> tf.data.Dataset:
@@ -365,6 +373,9 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
         spec = tf.TensorSpec(shape, tf.string)
         return spec if self.attributes is None else dict.fromkeys(self.attributes, spec)
 
+    def _in_batches(self, batch_size: int) -> tf.data.Dataset:
+        return self.batch(batch_size)
+
     def _inputs(self) -> list[tf.data.Dataset]:
         return []
 
@@ -394,6 +405,7 @@ class PipeModeDataset(tf.data.Dataset):  # type: ignore[misc]
             setattr(dataset, attribute, getattr(self, attribute))
         dataset._arguments = arguments
         dataset._tf_options = options
+        dataset._vectorizes_map = self._vectorizes_map
         tf.data.Dataset.__init__(dataset, dataset._make_variant())
         return dataset
 

@@ -105,5 +105,6 @@ _KINDS = {
     "skip_header_lines": _INT,
     "state_dir": _PATH_OR_NONE,
     "strip_carriage_return": _BOOL,
+    "vectorize_map": _BOOL,
     "warn_after": _NUMBER_OR_NONE,
 }

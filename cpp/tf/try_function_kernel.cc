@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "tensorflow/core/framework/attr_value.pb.h"
+#include "tensorflow/core/framework/cancellation.h"
+#include "tensorflow/core/framework/function.h"
+#include "tensorflow/core/framework/node_def_util.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/tensor.h"
+
+namespace pipemode {
+namespace {
+
+using tensorflow::AsyncOpKernel;
+using tensorflow::FunctionLibraryRuntime;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::Tensor;
+
+class TryFunctionOp final : public AsyncOpKernel {
+ public:
+  explicit TryFunctionOp(OpKernelConstruction* ctx) : AsyncOpKernel(ctx) {
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("f", &function_));
+  }
+
+  void ComputeAsync(OpKernelContext* ctx, DoneCallback done) override {
+    FunctionLibraryRuntime* const library = ctx->function_library();
+    OP_REQUIRES_ASYNC(ctx, library != nullptr, absl::InternalError("no function library"), done);
+    FunctionLibraryRuntime::Handle handle = 0;
+    // The library keeps what it has instantiated, and finds it by name and attributes.
+    OP_REQUIRES_OK_ASYNC(
+        ctx,
+        library->Instantiate(function_.name(), tensorflow::AttrSlice(&function_.attr()), &handle),
+        done);
+    std::vector<Tensor> arguments;
+    arguments.reserve(static_cast<size_t>(ctx->num_inputs()));
+    for (int i = 0; i < ctx->num_inputs(); ++i) arguments.push_back(ctx->input(i));
+    const auto results = std::make_shared<std::vector<Tensor>>();
+    library->Run(OptionsOf(ctx), handle, arguments, results.get(),
+                 [this, ctx, results, done = std::move(done)](const absl::Status& status) {
+                   PutResults(status, std::move(*results), ctx);
+                   done();
+                 });
+  }
+
+ private:
+  static FunctionLibraryRuntime::Options OptionsOf(OpKernelContext* ctx) {
+    FunctionLibraryRuntime::Options options(ctx->step_id());
+    options.rendezvous = ctx->rendezvous();
+    options.cancellation_manager = ctx->cancellation_manager();
+    options.collective_executor = ctx->collective_executor();
+    options.stats_collector = ctx->stats_collector();
+    options.runner = ctx->runner();
+    options.run_all_kernels_inline = ctx->run_all_kernels_inline();
+    options.step_container = ctx->step_container();
+    return options;
+  }
+
+  void PutResults(const absl::Status& status, std::vector<Tensor> results,
+                  OpKernelContext* ctx) const {
+    tensorflow::CancellationManager* const cancellation = ctx->cancellation_manager();
+    if (!status.ok() && cancellation != nullptr && cancellation->IsCancelled()) {
+      ctx->SetStatus(status);
+      return;
+    }
+    Tensor is_ok(status.ok());
+    ctx->set_output(0, is_ok);
+    for (int i = 1; i < ctx->num_outputs(); ++i) {
+      if (status.ok()) {
+        ctx->set_output(i, std::move(results[static_cast<size_t>(i) - 1]));
+      } else {
+        ctx->set_output(i, Tensor(output_type(i), tensorflow::TensorShape({0})));
+      }
+    }
+  }
+
+  tensorflow::NameAttrList function_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("PipeModeTryFunction").Device(tensorflow::DEVICE_CPU), TryFunctionOp);
+
+}  // namespace
+}  // namespace pipemode

@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: Apache-2.0
+//
+// Where a batch goes through the function at once, one bad record in it fails them all. Here the
+// records of such a batch go through one by one, so that what comes out, errors included, is what
+// tf.data gives where each record is mapped by itself.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "tensorflow/core/data/captured_function.h"
+#include "tensorflow/core/framework/cancellation.h"
+#include "tensorflow/core/framework/dataset.h"
+#include "tensorflow/core/framework/model.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/platform/tstring.h"
+#include "tensorflow/core/util/batch_util.h"
+
+namespace pipemode {
+namespace {
+
+namespace data = tensorflow::data;
+using tensorflow::DataTypeVector;
+using tensorflow::OpKernelConstruction;
+using tensorflow::OpKernelContext;
+using tensorflow::PartialTensorShape;
+using tensorflow::Tensor;
+using tensorflow::TensorShape;
+using tensorflow::tstring;
+
+constexpr char kDatasetType[] = "PipeModeVectorizedMap";
+
+enum class Elements { kSingle, kBatches, kWholeBatches };
+
+// The components of an element of tf.data, of a record or of what the function made of one.
+using Components = std::vector<Tensor>;
+
+// One element of the input.
+struct Batch {
+  bool is_ok = false;
+  Components results;  // if `is_ok`
+  Components records;
+  int64_t size = 0;
+};
+
+absl::Status SliceOf(Components* batch, int64_t row, Components* slice) {
+  slice->clear();
+  for (Tensor& component : *batch) {
+    TensorShape shape = component.shape();
+    shape.RemoveDim(0);
+    Tensor element(component.dtype(), shape);
+    TF_RETURN_IF_ERROR(tensorflow::batch_util::MaybeMoveSliceToElement(&component, &element, row));
+    slice->push_back(std::move(element));
+  }
+  return absl::OkStatus();
+}
+
+// Makes a batch of the first `count` of `rows`, as tf.data does, whose error for rows of different
+// shapes it gives.
+template <typename Rows>
+absl::Status Stack(const Rows& rows, size_t count, Components* batch) {
+  batch->clear();
+  for (size_t component = 0; component < rows[0].size(); ++component) {
+    const Tensor& first = rows[0][component];
+    TensorShape shape = first.shape();
+    TF_RETURN_IF_ERROR(shape.InsertDimWithStatus(0, static_cast<int64_t>(count)));
+    Tensor stacked(first.dtype(), shape);
+    for (size_t row = 0; row < count; ++row) {
+      const Tensor& element = rows[row][component];
+      if (element.shape() != first.shape()) {
+        return absl::InvalidArgumentError(
+            "Cannot batch tensors with different shapes in component " + std::to_string(component) +
+            ". First element had shape " + first.shape().DebugString() + " and element " +
+            std::to_string(row) + " had shape " + element.shape().DebugString() + ".");
+      }
+      TF_RETURN_IF_ERROR(
+          tensorflow::batch_util::CopyElementToSlice(element, &stacked, static_cast<int64_t>(row)));
+    }
+    batch->push_back(std::move(stacked));
+  }
+  return absl::OkStatus();
+}
+
+// The keys of a saved position.
+constexpr char kInputEnded[] = "input_ended";
+constexpr char kErrorCode[] = "error_code";
+constexpr char kErrorMessage[] = "error_message";
+constexpr char kCarried[] = "carried";
+constexpr char kCarriedRecords[] = "carried_records";
+constexpr char kRow[] = "row";
+constexpr char kSize[] = "size";
+constexpr char kIsOk[] = "is_ok";
+constexpr char kCurrent[] = "current";
+
+class VectorizedMapDatasetOp final : public data::UnaryDatasetOpKernel {
+ public:
+  explicit VectorizedMapDatasetOp(OpKernelConstruction* ctx);
+
+ private:
+  class Dataset;
+
+  void MakeDataset(OpKernelContext* ctx, data::DatasetBase* input,
+                   data::DatasetBase** output) override;
+
+  // Set when made.
+  std::shared_ptr<data::FunctionMetadata> metadata_;
+  std::shared_ptr<data::FunctionMetadata> batch_metadata_;
+  std::string elements_;
+  int64_t batch_size_ = 0;
+  bool drop_remainder_ = false;
+  DataTypeVector output_types_;
+  std::vector<PartialTensorShape> output_shapes_;
+};
+
+class VectorizedMapDatasetOp::Dataset final : public data::DatasetBase {
+ public:
+  Dataset(OpKernelContext* ctx, const VectorizedMapDatasetOp& op, const data::DatasetBase* input,
+          std::unique_ptr<data::CapturedFunction> function,
+          std::unique_ptr<data::CapturedFunction> batch_function, int64_t num_records)
+      : DatasetBase(data::DatasetContext(ctx)),
+        input_(input),
+        function_(std::move(function)),
+        batch_function_(std::move(batch_function)),
+        num_records_(num_records),
+        elements_name_(op.elements_),
+        elements_(op.elements_ == "single"    ? Elements::kSingle
+                  : op.elements_ == "batches" ? Elements::kBatches
+                                              : Elements::kWholeBatches),
+        batch_size_(op.batch_size_),
+        drop_remainder_(op.drop_remainder_),
+        output_types_(op.output_types_),
+        output_shapes_(op.output_shapes_) {
+    input_->Ref();
+  }
+
+  ~Dataset() override { input_->Unref(); }
+
+  std::unique_ptr<data::IteratorBase> MakeIteratorInternal(
+      const std::string& prefix) const override;
+
+  const DataTypeVector& output_dtypes() const override { return output_types_; }
+
+  const std::vector<PartialTensorShape>& output_shapes() const override { return output_shapes_; }
+
+  std::string DebugString() const override { return "PipeModeVectorizedMapDatasetOp::Dataset"; }
+
+  int64_t CardinalityInternal(data::CardinalityOptions /*options*/) const override {
+    if (num_records_ < 0 || elements_ == Elements::kSingle) return num_records_;
+    return (num_records_ + (drop_remainder_ ? 0 : batch_size_ - 1)) / batch_size_;
+  }
+
+  absl::Status InputDatasets(std::vector<const DatasetBase*>* inputs) const override {
+    inputs->push_back(input_);
+    return absl::OkStatus();
+  }
+
+  absl::Status CheckExternalState() const override {
+    TF_RETURN_IF_ERROR(function_->CheckExternalState());
+    TF_RETURN_IF_ERROR(batch_function_->CheckExternalState());
+    return input_->CheckExternalState();
+  }
+
+ protected:
+  absl::Status AsGraphDefInternal(data::SerializationContext* ctx, DatasetGraphDefBuilder* b,
+                                  tensorflow::Node** output) const override;
+
+ private:
+  class Iterator;
+
+  const data::DatasetBase* const input_;
+  const std::unique_ptr<data::CapturedFunction> function_;
+  const std::unique_ptr<data::CapturedFunction> batch_function_;
+  const int64_t num_records_;  // or what tf.data says of those not known, or without end
+  const std::string elements_name_;
+  const Elements elements_;
+  const int64_t batch_size_;
+  const bool drop_remainder_;
+  const DataTypeVector output_types_;
+  const std::vector<PartialTensorShape> output_shapes_;
+};  // class Dataset
+
+class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIterator<Dataset> {
+ public:
+  explicit Iterator(const Params& params)
+      : DatasetIterator<Dataset>(params),
+        batch_size_(static_cast<size_t>(params.dataset->batch_size_)) {}
+
+  absl::Status Initialize(data::IteratorContext* ctx) override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    TF_RETURN_IF_ERROR(dataset()->input_->MakeIterator(ctx, this, prefix(), &input_));
+    TF_RETURN_IF_ERROR(dataset()->function_->Instantiate(ctx, &function_));
+    return dataset()->batch_function_->Instantiate(ctx, &batch_function_);
+  }
+
+ protected:
+  absl::Status GetNextInternal(data::IteratorContext* ctx, Components* out_tensors,
+                               bool* end_of_sequence) override {
+    const std::lock_guard<std::mutex> lock(mu_);
+    switch (dataset()->elements_) {
+      case Elements::kSingle:
+        return NextSingle(ctx, out_tensors, end_of_sequence);
+      case Elements::kBatches:
+        return NextBatch(ctx, out_tensors, end_of_sequence);
+      case Elements::kWholeBatches:
+        break;
+    }
+    return NextWholeBatch(ctx, out_tensors, end_of_sequence);
+  }
+
+  std::shared_ptr<data::model::Node> CreateNode(data::IteratorContext* /*ctx*/,
+                                                data::model::Node::Args args) const override {
+    const bool is_single = dataset()->elements_ == Elements::kSingle;
+    return data::model::MakeKnownRatioNode(
+        std::move(args), is_single ? 1.0 / static_cast<double>(batch_size_) : 1.0);
+  }
+
+  absl::Status SaveInternal(data::SerializationContext* ctx,
+                            data::IteratorStateWriter* writer) override;
+  absl::Status RestoreInternal(data::IteratorContext* ctx,
+                               data::IteratorStateReader* reader) override;
+
+ private:
+  // Reads the next element of the input.
+  absl::Status Read(data::IteratorContext* ctx, Batch* batch, bool* end_of_sequence) {
+    Components element;
+    TF_RETURN_IF_ERROR(input_->GetNext(ctx, &element, end_of_sequence));
+    if (*end_of_sequence) return absl::OkStatus();
+    const auto records = element.begin() + 1 + static_cast<int>(dataset()->output_types_.size());
+    batch->is_ok = element[0].scalar<bool>()();
+    batch->results.assign(element.begin() + 1, records);
+    batch->records.assign(records, element.end());
+    batch->size = batch->records[0].dim_size(0);
+    return absl::OkStatus();
+  }
+
+  // As `map`, whose function must not end the sequence.
+  absl::Status Map(data::IteratorContext* ctx, Components record, Components* results) {
+    absl::Status status = function_->Run(ctx, std::move(record), results, model_node());
+    if (absl::IsOutOfRange(status)) {
+      return absl::InvalidArgumentError("Function invocation produced OutOfRangeError: " +
+                                        std::string(status.message()));
+    }
+    return status;
+  }
+
+  static bool IsCancelled(data::IteratorContext* ctx) {
+    return ctx->cancellation_manager() != nullptr && ctx->cancellation_manager()->IsCancelled();
+  }
+
+  absl::Status NextSingle(data::IteratorContext* ctx, Components* out, bool* end_of_sequence) {
+    while (row_ == current_.size) {
+      current_ = {};
+      row_ = 0;
+      TF_RETURN_IF_ERROR(Read(ctx, &current_, end_of_sequence));
+      if (*end_of_sequence) return absl::OkStatus();
+    }
+    *end_of_sequence = false;
+    if (current_.is_ok) return SliceOf(&current_.results, row_++, out);
+    Components record;
+    TF_RETURN_IF_ERROR(SliceOf(&current_.records, row_++, &record));
+    return Map(ctx, std::move(record), out);
+  }
+
+  absl::Status NextWholeBatch(data::IteratorContext* ctx, Components* out, bool* end_of_sequence) {
+    Batch batch;
+    TF_RETURN_IF_ERROR(Read(ctx, &batch, end_of_sequence));
+    if (*end_of_sequence) return absl::OkStatus();
+    std::vector<Components> rows;
+    for (int64_t row = 0; !batch.is_ok && row < batch.size; ++row) {
+      Components record;
+      TF_RETURN_IF_ERROR(SliceOf(&batch.records, row, &record));
+      TF_RETURN_IF_ERROR(Map(ctx, std::move(record), &rows.emplace_back()));
+    }
+    if (dataset()->drop_remainder_ && static_cast<size_t>(batch.size) < batch_size_) {
+      *end_of_sequence = true;  // only the last is smaller
+      return absl::OkStatus();
+    }
+    if (!batch.is_ok) return Stack(rows, rows.size(), out);
+    *out = std::move(batch.results);
+    return absl::OkStatus();
+  }
+
+  absl::Status NextBatch(data::IteratorContext* ctx, Components* out, bool* end_of_sequence) {
+    *end_of_sequence = false;
+    if (carried_.empty()) {
+      if (!input_error_.ok()) return std::exchange(input_error_, absl::OkStatus());
+      Batch batch;
+      if (!input_ended_) {
+        TF_RETURN_IF_ERROR(Read(ctx, &batch, &input_ended_));
+      }
+      if (input_ended_) {
+        *end_of_sequence = true;
+        return absl::OkStatus();
+      }
+      const bool is_full = static_cast<size_t>(batch.size) == batch_size_;
+      if (batch.is_ok && (is_full || !dataset()->drop_remainder_)) {
+        *out = std::move(batch.results);
+        return absl::OkStatus();
+      }
+      TF_RETURN_IF_ERROR(Carry(&batch));
+    }
+    return NextOfCarried(ctx, out, end_of_sequence);
+  }
+
+  // Makes the next batch of records that the input has in another batch.
+  absl::Status NextOfCarried(data::IteratorContext* ctx, Components* out, bool* end_of_sequence) {
+    while (carried_.size() < batch_size_ && !input_ended_ && input_error_.ok()) {
+      Batch batch;
+      input_error_ = Read(ctx, &batch, &input_ended_);
+      if (input_error_.ok() && !input_ended_) TF_RETURN_IF_ERROR(Carry(&batch));
+    }
+    if (!input_error_.ok() && IsCancelled(ctx)) {
+      return std::exchange(input_error_, absl::OkStatus());
+    }
+    const size_t count = std::min(carried_.size(), batch_size_);
+    const bool is_full = count == batch_size_;
+    const bool is_wanted = is_full || (input_error_.ok() && !dataset()->drop_remainder_);
+    if (is_wanted) {
+      Components records;
+      TF_RETURN_IF_ERROR(Stack(carried_, count, &records));
+      const absl::Status status = batch_function_->Run(ctx, std::move(records), out, model_node());
+      if (!status.ok() && IsCancelled(ctx)) return status;
+      if (status.ok()) {
+        Drop(count);
+        return status;
+      }
+    }
+    std::vector<Components> rows;
+    for (size_t row = 0; row < count; ++row) {
+      const absl::Status status = Map(ctx, carried_[row], &rows.emplace_back());
+      if (status.ok()) continue;
+      // tf.data drops what it has gathered of the batch, and begins anew behind the bad record.
+      if (!IsCancelled(ctx)) Drop(row + 1);
+      return status;
+    }
+    Drop(count);
+    if (is_wanted) return Stack(rows, rows.size(), out);
+    if (!input_error_.ok()) return std::exchange(input_error_, absl::OkStatus());
+    *end_of_sequence = true;
+    return absl::OkStatus();
+  }
+
+  absl::Status WriteComponents(data::IteratorStateWriter* writer, const std::string& key,
+                               const Components& components) const {
+    TF_RETURN_IF_ERROR(writer->WriteScalar(prefix(), key, static_cast<int64_t>(components.size())));
+    for (size_t i = 0; i < components.size(); ++i) {
+      TF_RETURN_IF_ERROR(
+          writer->WriteTensor(prefix(), key + "_" + std::to_string(i), components[i]));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadComponents(data::IteratorContext* ctx, data::IteratorStateReader* reader,
+                              const std::string& key, Components* components) const {
+    int64_t count = 0;
+    TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), key, &count));
+    components->resize(static_cast<size_t>(count));
+    for (size_t i = 0; i < components->size(); ++i) {
+      TF_RETURN_IF_ERROR(reader->ReadTensor(ctx->flr(), prefix(), key + "_" + std::to_string(i),
+                                            &(*components)[i]));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Carry(Batch* batch) {
+    for (int64_t row = 0; row < batch->size; ++row) {
+      TF_RETURN_IF_ERROR(SliceOf(&batch->records, row, &carried_.emplace_back()));
+    }
+    return absl::OkStatus();
+  }
+
+  void Drop(size_t count) {
+    carried_.erase(carried_.begin(), carried_.begin() + static_cast<std::ptrdiff_t>(count));
+  }
+
+  const size_t batch_size_;
+  std::mutex mu_;  // guards all below
+  std::unique_ptr<data::IteratorBase> input_;
+  std::unique_ptr<data::InstantiatedCapturedFunction> function_;
+  std::unique_ptr<data::InstantiatedCapturedFunction> batch_function_;
+  // Of single elements: the batch in hand, and the next one's row in it.
+  Batch current_;
+  int64_t row_ = 0;
+  // Of batches, from an error on until they are used up: records that belong to the next batches.
+  std::deque<Components> carried_;
+  absl::Status input_error_;  // what comes behind them instead of more
+  bool input_ended_ = false;
+};  // class Iterator
+
+std::unique_ptr<data::IteratorBase> VectorizedMapDatasetOp::Dataset::MakeIteratorInternal(
+    const std::string& prefix) const {
+  return std::make_unique<Iterator>(Iterator::Params{this, prefix + "::" + kDatasetType});
+}
+
+// Where in the input and in what is in hand. Batches are saved as vectors of components.
+absl::Status VectorizedMapDatasetOp::Dataset::Iterator::SaveInternal(
+    data::SerializationContext* ctx, data::IteratorStateWriter* writer) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  TF_RETURN_IF_ERROR(SaveInput(ctx, writer, input_));
+  const auto put = [&](const char* key, int64_t value) {
+    return writer->WriteScalar(prefix(), key, value);
+  };
+  TF_RETURN_IF_ERROR(put(kInputEnded, input_ended_ ? 1 : 0));
+  TF_RETURN_IF_ERROR(put(kErrorCode, static_cast<int64_t>(input_error_.code())));
+  TF_RETURN_IF_ERROR(
+      writer->WriteScalar(prefix(), kErrorMessage, tstring(std::string(input_error_.message()))));
+  TF_RETURN_IF_ERROR(put(kCarried, static_cast<int64_t>(carried_.size())));
+  if (!carried_.empty()) {
+    Components records;
+    TF_RETURN_IF_ERROR(Stack(carried_, carried_.size(), &records));
+    TF_RETURN_IF_ERROR(WriteComponents(writer, kCarriedRecords, records));
+  }
+  TF_RETURN_IF_ERROR(put(kRow, row_));
+  TF_RETURN_IF_ERROR(put(kSize, current_.size));
+  if (row_ == current_.size) return absl::OkStatus();
+  TF_RETURN_IF_ERROR(put(kIsOk, current_.is_ok ? 1 : 0));
+  return WriteComponents(writer, kCurrent, current_.is_ok ? current_.results : current_.records);
+}
+
+absl::Status VectorizedMapDatasetOp::Dataset::Iterator::RestoreInternal(
+    data::IteratorContext* ctx, data::IteratorStateReader* reader) {
+  const std::lock_guard<std::mutex> lock(mu_);
+  TF_RETURN_IF_ERROR(RestoreInput(ctx, reader, input_));
+  int64_t value = 0;
+  TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kInputEnded, &value));
+  input_ended_ = value != 0;
+  tstring message;
+  TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kErrorCode, &value));
+  TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kErrorMessage, &message));
+  input_error_ = absl::Status(static_cast<absl::StatusCode>(value), std::string(message));
+  carried_.clear();
+  TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kCarried, &value));
+  if (value > 0) {
+    Batch batch;
+    batch.size = value;
+    TF_RETURN_IF_ERROR(ReadComponents(ctx, reader, kCarriedRecords, &batch.records));
+    TF_RETURN_IF_ERROR(Carry(&batch));
+  }
+  current_ = {};
+  TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kRow, &row_));
+  TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kSize, &current_.size));
+  if (row_ == current_.size) return absl::OkStatus();
+  TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kIsOk, &value));
+  current_.is_ok = value != 0;
+  return ReadComponents(ctx, reader, kCurrent,
+                        current_.is_ok ? &current_.results : &current_.records);
+}
+
+absl::Status VectorizedMapDatasetOp::Dataset::AsGraphDefInternal(data::SerializationContext* ctx,
+                                                                 DatasetGraphDefBuilder* b,
+                                                                 tensorflow::Node** output) const {
+  tensorflow::Node* input = nullptr;
+  tensorflow::Node* num_records = nullptr;
+  TF_RETURN_IF_ERROR(b->AddInputDataset(ctx, input_, &input));
+  TF_RETURN_IF_ERROR(b->AddScalar(num_records_, &num_records));
+  std::vector<tensorflow::Node*> captured;
+  std::vector<tensorflow::Node*> batch_captured;
+  DataTypeVector types;
+  DataTypeVector batch_types;
+  TF_RETURN_IF_ERROR(function_->AddToGraph(ctx, b, &captured, &types));
+  TF_RETURN_IF_ERROR(batch_function_->AddToGraph(ctx, b, &batch_captured, &batch_types));
+  std::vector<std::pair<absl::string_view, tensorflow::AttrValue>> attributes;
+  const auto add = [&](const char* name, const auto& attribute) {
+    tensorflow::AttrValue value;
+    b->BuildAttrValue(attribute, &value);
+    attributes.emplace_back(name, std::move(value));
+  };
+  add("f", function_->func());
+  add("batch_f", batch_function_->func());
+  add("Tf_captured", types);
+  add("Tbatch_f_captured", batch_types);
+  add("elements", elements_name_);
+  add("batch_size", batch_size_);
+  add("drop_remainder", drop_remainder_);
+  return b->AddDataset(this, {{0, input}, {3, num_records}}, {{1, captured}, {2, batch_captured}},
+                       attributes, output);
+}
+
+VectorizedMapDatasetOp::VectorizedMapDatasetOp(OpKernelConstruction* ctx)
+    : UnaryDatasetOpKernel(ctx) {
+  OP_REQUIRES_OK(ctx, data::FunctionMetadata::Create(ctx, "f", /*params=*/{}, &metadata_));
+  OP_REQUIRES_OK(ctx,
+                 data::FunctionMetadata::Create(ctx, "batch_f", /*params=*/{}, &batch_metadata_));
+  OP_REQUIRES_OK(ctx, ctx->GetAttr("elements", &elements_));
+  OP_REQUIRES_OK(ctx, ctx->GetAttr("batch_size", &batch_size_));
+  OP_REQUIRES_OK(ctx, ctx->GetAttr("drop_remainder", &drop_remainder_));
+  OP_REQUIRES_OK(ctx, ctx->GetAttr("output_types", &output_types_));
+  OP_REQUIRES_OK(ctx, ctx->GetAttr("output_shapes", &output_shapes_));
+}
+
+void VectorizedMapDatasetOp::MakeDataset(OpKernelContext* ctx, data::DatasetBase* input,
+                                         data::DatasetBase** output) {
+  std::unique_ptr<data::CapturedFunction> function;
+  std::unique_ptr<data::CapturedFunction> batch_function;
+  OP_REQUIRES_OK(ctx, data::CapturedFunction::Create(ctx, metadata_, "f_captured", &function));
+  OP_REQUIRES_OK(ctx, data::CapturedFunction::Create(ctx, batch_metadata_, "batch_f_captured",
+                                                     &batch_function));
+  int64_t num_records = 0;
+  OP_REQUIRES_OK(ctx, data::ParseScalarArgument<int64_t>(ctx, "num_records", &num_records));
+  OP_REQUIRES(ctx, input->output_dtypes().size() > 1 + output_types_.size(),
+              absl::InvalidArgumentError("the input must have records behind the results"));
+  *output =
+      new Dataset(ctx, *this, input, std::move(function), std::move(batch_function), num_records);
+}
+
+REGISTER_KERNEL_BUILDER(Name("PipeModeVectorizedMapDataset").Device(tensorflow::DEVICE_CPU),
+                        VectorizedMapDatasetOp);
+
+}  // namespace
+}  // namespace pipemode
