@@ -15,6 +15,7 @@ namespace pipemode {
 namespace {
 
 using tensorflow::AsyncOpKernel;
+using tensorflow::CancellationManager;
 using tensorflow::FunctionLibraryRuntime;
 using tensorflow::OpKernelConstruction;
 using tensorflow::OpKernelContext;
@@ -38,20 +39,28 @@ class TryFunctionOp final : public AsyncOpKernel {
     std::vector<Tensor> arguments;
     arguments.reserve(static_cast<size_t>(ctx->num_inputs()));
     for (int i = 0; i < ctx->num_inputs(); ++i) arguments.push_back(ctx->input(i));
-    const auto results = std::make_shared<std::vector<Tensor>>();
-    library->Run(OptionsOf(ctx), handle, arguments, results.get(),
-                 [this, ctx, results, done = std::move(done)](const absl::Status& status) {
-                   PutResults(status, std::move(*results), ctx);
+    // A function that fails cancels its call, which must not be that of the op.
+    const auto call = std::make_shared<FunctionCall>(ctx->cancellation_manager());
+    library->Run(OptionsOf(ctx, &call->cancellation), handle, arguments, &call->results,
+                 [this, ctx, call, done = std::move(done)](const absl::Status& status) {
+                   PutResults(status, std::move(call->results), ctx);
                    done();
                  });
   }
 
  private:
-  static FunctionLibraryRuntime::Options OptionsOf(OpKernelContext* ctx) {
+  struct FunctionCall {
+    explicit FunctionCall(CancellationManager* parent) : cancellation(parent) {}
+
+    CancellationManager cancellation;  // ends with that of the op
+    std::vector<Tensor> results;
+  };
+
+  static FunctionLibraryRuntime::Options OptionsOf(OpKernelContext* ctx,
+                                                   CancellationManager* cancellation) {
     FunctionLibraryRuntime::Options options(ctx->step_id());
-    options.rendezvous = ctx->rendezvous();
-    options.cancellation_manager = ctx->cancellation_manager();
-    options.collective_executor = ctx->collective_executor();
+    options.create_rendezvous = true;  // for the same reason
+    options.cancellation_manager = cancellation;
     options.stats_collector = ctx->stats_collector();
     options.runner = ctx->runner();
     options.run_all_kernels_inline = ctx->run_all_kernels_inline();
@@ -61,13 +70,12 @@ class TryFunctionOp final : public AsyncOpKernel {
 
   void PutResults(const absl::Status& status, std::vector<Tensor> results,
                   OpKernelContext* ctx) const {
-    tensorflow::CancellationManager* const cancellation = ctx->cancellation_manager();
+    CancellationManager* const cancellation = ctx->cancellation_manager();
     if (!status.ok() && cancellation != nullptr && cancellation->IsCancelled()) {
       ctx->SetStatus(status);
       return;
     }
-    Tensor is_ok(status.ok());
-    ctx->set_output(0, is_ok);
+    ctx->set_output(0, Tensor(status.ok()));
     for (int i = 1; i < ctx->num_outputs(); ++i) {
       if (status.ok()) {
         ctx->set_output(i, std::move(results[static_cast<size_t>(i) - 1]));

@@ -37,7 +37,27 @@ using tensorflow::tstring;
 
 constexpr char kDatasetType[] = "PipeModeVectorizedMap";
 
-enum class Elements { kSingle, kBatches, kWholeBatches };
+enum class Elements { kSingle, kBatches, kFusedBatches, kWholeBatches };
+
+Elements ElementsOf(const std::string& name) {
+  if (name == "single") return Elements::kSingle;
+  if (name == "batches") return Elements::kBatches;
+  return name == "fused_batches" ? Elements::kFusedBatches : Elements::kWholeBatches;
+}
+
+// Whether tf.data makes one transformation of `map` and the `batch` behind it: unless the options
+// say otherwise.
+bool FusesMapAndBatch(const tensorflow::data::Options* options) {
+  if (options == nullptr) return true;
+  const auto& optimization = options->optimization_options();
+  if (optimization.optional_map_and_batch_fusion_case() ==
+      tensorflow::data::OptimizationOptions::kMapAndBatchFusion) {
+    return optimization.map_and_batch_fusion();
+  }
+  return optimization.optional_apply_default_optimizations_case() !=
+             tensorflow::data::OptimizationOptions::kApplyDefaultOptimizations ||
+         optimization.apply_default_optimizations();
+}
 
 // The components of an element of tf.data, of a record or of what the function made of one.
 using Components = std::vector<Tensor>;
@@ -62,17 +82,16 @@ absl::Status SliceOf(Components* batch, int64_t row, Components* slice) {
   return absl::OkStatus();
 }
 
-// Makes a batch of the first `count` of `rows`, as tf.data does, whose error for rows of different
-// shapes it gives.
-template <typename Rows>
-absl::Status Stack(const Rows& rows, size_t count, Components* batch) {
+// Makes a batch of rows, as tf.data does, whose error for rows of different shapes it gives. Leaves
+// the rows in no state to be used.
+absl::Status Stack(const std::vector<Components>& rows, Components* batch) {
   batch->clear();
   for (size_t component = 0; component < rows[0].size(); ++component) {
     const Tensor& first = rows[0][component];
     TensorShape shape = first.shape();
-    TF_RETURN_IF_ERROR(shape.InsertDimWithStatus(0, static_cast<int64_t>(count)));
+    TF_RETURN_IF_ERROR(shape.InsertDimWithStatus(0, static_cast<int64_t>(rows.size())));
     Tensor stacked(first.dtype(), shape);
-    for (size_t row = 0; row < count; ++row) {
+    for (size_t row = 0; row < rows.size(); ++row) {
       const Tensor& element = rows[row][component];
       if (element.shape() != first.shape()) {
         return absl::InvalidArgumentError(
@@ -86,6 +105,20 @@ absl::Status Stack(const Rows& rows, size_t count, Components* batch) {
     batch->push_back(std::move(stacked));
   }
   return absl::OkStatus();
+}
+
+// Makes a batch of the first `count` records, which stay as they are.
+Components StackRecords(const std::deque<Components>& records, size_t count) {
+  Components batch;
+  for (size_t component = 0; component < records[0].size(); ++component) {
+    Tensor stacked(tensorflow::DT_STRING, TensorShape({static_cast<int64_t>(count)}));
+    auto strings = stacked.flat<tstring>();
+    for (size_t row = 0; row < count; ++row) {
+      strings(static_cast<int64_t>(row)) = records[row][component].scalar<tstring>()();
+    }
+    batch.push_back(std::move(stacked));
+  }
+  return batch;
 }
 
 // The keys of a saved position.
@@ -130,9 +163,7 @@ class VectorizedMapDatasetOp::Dataset final : public data::DatasetBase {
         batch_function_(std::move(batch_function)),
         num_records_(num_records),
         elements_name_(op.elements_),
-        elements_(op.elements_ == "single"    ? Elements::kSingle
-                  : op.elements_ == "batches" ? Elements::kBatches
-                                              : Elements::kWholeBatches),
+        elements_(ElementsOf(op.elements_)),
         batch_size_(op.batch_size_),
         drop_remainder_(op.drop_remainder_),
         output_types_(op.output_types_),
@@ -194,6 +225,7 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
 
   absl::Status Initialize(data::IteratorContext* ctx) override {
     const std::lock_guard<std::mutex> lock(mu_);
+    is_fused_ = FusesMapAndBatch(ctx->options());
     TF_RETURN_IF_ERROR(dataset()->input_->MakeIterator(ctx, this, prefix(), &input_));
     TF_RETURN_IF_ERROR(dataset()->function_->Instantiate(ctx, &function_));
     return dataset()->batch_function_->Instantiate(ctx, &batch_function_);
@@ -208,6 +240,9 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
         return NextSingle(ctx, out_tensors, end_of_sequence);
       case Elements::kBatches:
         return NextBatch(ctx, out_tensors, end_of_sequence);
+      case Elements::kFusedBatches:
+        if (!is_fused_) return NextBatch(ctx, out_tensors, end_of_sequence);
+        break;
       case Elements::kWholeBatches:
         break;
     }
@@ -282,7 +317,7 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
       *end_of_sequence = true;  // only the last is smaller
       return absl::OkStatus();
     }
-    if (!batch.is_ok) return Stack(rows, rows.size(), out);
+    if (!batch.is_ok) return Stack(rows, out);
     *out = std::move(batch.results);
     return absl::OkStatus();
   }
@@ -323,9 +358,8 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
     const bool is_full = count == batch_size_;
     const bool is_wanted = is_full || (input_error_.ok() && !dataset()->drop_remainder_);
     if (is_wanted) {
-      Components records;
-      TF_RETURN_IF_ERROR(Stack(carried_, count, &records));
-      const absl::Status status = batch_function_->Run(ctx, std::move(records), out, model_node());
+      const absl::Status status =
+          batch_function_->Run(ctx, StackRecords(carried_, count), out, model_node());
       if (!status.ok() && IsCancelled(ctx)) return status;
       if (status.ok()) {
         Drop(count);
@@ -341,7 +375,7 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
       return status;
     }
     Drop(count);
-    if (is_wanted) return Stack(rows, rows.size(), out);
+    if (is_wanted) return Stack(rows, out);
     if (!input_error_.ok()) return std::exchange(input_error_, absl::OkStatus());
     *end_of_sequence = true;
     return absl::OkStatus();
@@ -382,6 +416,7 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
 
   const size_t batch_size_;
   std::mutex mu_;  // guards all below
+  bool is_fused_ = true;
   std::unique_ptr<data::IteratorBase> input_;
   std::unique_ptr<data::InstantiatedCapturedFunction> function_;
   std::unique_ptr<data::InstantiatedCapturedFunction> batch_function_;
@@ -413,9 +448,8 @@ absl::Status VectorizedMapDatasetOp::Dataset::Iterator::SaveInternal(
       writer->WriteScalar(prefix(), kErrorMessage, tstring(std::string(input_error_.message()))));
   TF_RETURN_IF_ERROR(put(kCarried, static_cast<int64_t>(carried_.size())));
   if (!carried_.empty()) {
-    Components records;
-    TF_RETURN_IF_ERROR(Stack(carried_, carried_.size(), &records));
-    TF_RETURN_IF_ERROR(WriteComponents(writer, kCarriedRecords, records));
+    TF_RETURN_IF_ERROR(
+        WriteComponents(writer, kCarriedRecords, StackRecords(carried_, carried_.size())));
   }
   TF_RETURN_IF_ERROR(put(kRow, row_));
   TF_RETURN_IF_ERROR(put(kSize, current_.size));

@@ -42,7 +42,7 @@ REGISTER_OP("PipeModeVectorizedMapDataset")
     .Attr("batch_f: func")
     .Attr("Tf_captured: list(type) >= 0")
     .Attr("Tbatch_f_captured: list(type) >= 0")
-    .Attr("elements: {'single', 'batches', 'whole_batches'}")
+    .Attr("elements: {'single', 'batches', 'fused_batches', 'whole_batches'}")
     .Attr("batch_size: int >= 1")
     .Attr("drop_remainder: bool = false")
     .Attr("output_types: list(type) >= 1")
@@ -66,7 +66,8 @@ f: A function of one record.
 batch_f: The same for a vector of records, with the same results in another first dimension.
 elements: `single`: a record's results, as of `map`. `batches`: as of `map` and `batch`, where the
   batch after an error begins behind the record in error. `whole_batches`: as of `map_and_batch`,
-  where an error costs its batch.
+  where an error costs its batch. `fused_batches`: the one or the other, as the options of tf.data
+  say of `map_and_batch_fusion`.
 batch_size: Records in an element of the input; likewise in one of the output unless that is
   `single`.
 drop_remainder: Whether a last batch that is smaller is dropped.

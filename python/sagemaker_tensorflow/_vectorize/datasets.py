@@ -181,8 +181,10 @@ class MappedDataset(tf.data.Dataset):  # type: ignore[misc]
             try:
                 size, drop = _constant(batch_size), _constant(drop_remainder)
                 if num_parallel_calls is None and name is None and all(s.of_batches for s in steps):
+                    # tf.data fuses the two where nothing is between them.
+                    elements = "batches" if steps else "fused_batches"
                     spec = plain.element_spec
-                    dataset = _vectorized(maps, self._records, size, "batches", spec, bool(drop))
+                    dataset = _vectorized(maps, self._records, size, elements, spec, bool(drop))
                     for step in steps:
                         dataset = step.of_batches(dataset, size)
                 else:
@@ -338,7 +340,9 @@ def _map_and_batch(plain: Any, records: RecordDataset) -> tf.data.Dataset:
     try:
         size, drop = _constant(plain._batch_size_t), _constant(plain._drop_remainder_t)
         calls = _constant(plain._num_parallel_calls_t)
-        mapped = Map(plain, {"num_parallel_calls": _batches(calls, size)})
+        # So many calls at once use as many processors as there are.
+        at_once = max(_batches(calls, size), min(calls, len(os.sched_getaffinity(0))))
+        mapped = Map(plain, {"num_parallel_calls": at_once})
         dataset = _vectorized(
             [mapped], records, size, "whole_batches", plain.element_spec, bool(drop)
         )
