@@ -95,6 +95,7 @@ class ParseExampleOp final : public OpKernel {
   explicit ParseExampleOp(OpKernelConstruction* ctx) : OpKernel(ctx) {
     OP_REQUIRES_OK(ctx, ctx->GetAttr("shapes", &shapes_));
     OP_REQUIRES_OK(ctx, ctx->GetAttr("padded_shapes", &padded_shapes_));
+    OP_REQUIRES_OK(ctx, ctx->GetAttr("is_strict", &is_strict_));
     std::vector<FeatureSpec> specs;
     OP_REQUIRES_OK(ctx, AddSpecs(ctx, "names", "types", &shapes_, &specs));
     sparse_begin_ = specs.size();
@@ -143,7 +144,7 @@ class ParseExampleOp final : public OpKernel {
     TensorSink sink(defaults, outputs);
     std::unique_ptr<ExampleParser> parser;
     OP_REQUIRES_OK(ctx, StatusOf([&] {
-                     parser = std::make_unique<ExampleParser>(&features, &sink);
+                     parser = std::make_unique<ExampleParser>(&features, &sink, is_strict_);
                      const auto examples = serialized.flat<tstring>();
                      for (int64_t row = 0; row < examples.size(); ++row) {
                        ParseRow(examples(row), row, parser.get());
@@ -266,6 +267,7 @@ class ParseExampleOp final : public OpKernel {
   std::vector<TensorShape> padded_shapes_;
   std::unique_ptr<const ExampleFeatures> features_;
   std::unique_ptr<const ExampleFeatures> batch_features_;  // the same of more than one Example
+  bool is_strict_ = false;
   size_t sparse_begin_ = 0;
   size_t ragged_begin_ = 0;
   size_t padded_begin_ = 0;

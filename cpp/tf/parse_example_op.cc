@@ -118,6 +118,7 @@ REGISTER_OP("PipeModeParseExample")
     .Attr("padded_names: list(string) >= 0 = []")
     .Attr("padded_types: list({float, int64, string}) >= 0 = []")
     .Attr("padded_shapes: list(shape) >= 0 = []")
+    .Attr("is_strict: bool = false")
     .SetShapeFn(SetShapes)
     .Doc(R"doc(
 Parses serialized tf.train.Example messages.
@@ -150,6 +151,7 @@ ragged_split_types: The types of their row splits.
 padded_names: The names of the padded features.
 padded_types: Their types.
 padded_shapes: The shapes of their elements, fully defined and with at least one value.
+is_strict: Whether to refuse each Example that ParseExampleV2 may read in another way.
 )doc");
 
 }  // namespace

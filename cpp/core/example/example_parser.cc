@@ -63,15 +63,22 @@ float LoadFloat(const char* src) {
   return value;
 }
 
+// Refuses packed values that are not all of the list, where the reader is strict: TensorFlow takes
+// the first ones, or refuses them.
+void CheckPacked(const WireReader& fields, bool is_first) {
+  if (fields.is_strict() && !(is_first && fields.at_end())) WireReader::ThrowUnusual();
+}
+
 // Each of these appends the values of `list` to the `count` that are there, of which `out` has the
 // first `size`. Returns how many there are then.
 
-size_t AppendFloats(std::string_view list, float* out, size_t size, size_t count) {
-  for (WireReader fields(list); !fields.at_end();) {
+size_t AppendFloats(WireReader fields, float* out, size_t size, size_t count) {
+  for (bool is_first = true; !fields.at_end(); is_first = false) {
     const uint64_t tag = fields.ReadTag();
     std::string_view values;
     if (tag == kPacked) {
       values = fields.ReadBytes();
+      CheckPacked(fields, is_first);
       if (values.size() % sizeof(float) != 0) WireReader::ThrowMalformed();
     } else if (tag == kSingleFloat) {
       values = fields.ReadFixed(sizeof(float));
@@ -88,11 +95,13 @@ size_t AppendFloats(std::string_view list, float* out, size_t size, size_t count
   return count;
 }
 
-size_t AppendInt64s(std::string_view list, int64_t* out, size_t size, size_t count) {
-  for (WireReader fields(list); !fields.at_end();) {
+size_t AppendInt64s(WireReader fields, int64_t* out, size_t size, size_t count) {
+  for (bool is_first = true; !fields.at_end(); is_first = false) {
     const uint64_t tag = fields.ReadTag();
     if (tag == kPacked) {
-      for (WireReader values(fields.ReadBytes()); !values.at_end(); ++count) {
+      WireReader values(fields.ReadBytes());
+      CheckPacked(fields, is_first);
+      for (; !values.at_end(); ++count) {
         const uint64_t value = values.ReadVarint();
         if (count < size) out[count] = static_cast<int64_t>(value);
       }
@@ -108,8 +117,8 @@ size_t AppendInt64s(std::string_view list, int64_t* out, size_t size, size_t cou
 }
 
 template <typename Function>
-void ForEachString(std::string_view list, Function function) {
-  for (WireReader values(list); !values.at_end();) {
+void ForEachString(WireReader values, Function function) {
+  while (!values.at_end()) {
     const uint64_t tag = values.ReadTag();
     if (tag == kString) {
       function(values.ReadBytes());
@@ -146,8 +155,8 @@ size_t ExampleFeatures::Find(std::string_view name) const {
   return found == numbers_.end() ? kNone : found->second;
 }
 
-ExampleParser::ExampleParser(const ExampleFeatures* features, ExampleSink* sink)
-    : features_(*features), sink_(*sink) {
+ExampleParser::ExampleParser(const ExampleFeatures* features, ExampleSink* sink, bool is_strict)
+    : features_(*features), sink_(*sink), is_strict_(is_strict) {
   const std::vector<FeatureSpec>& specs = features_.specs();
   for (size_t feature = 0; feature < specs.size(); ++feature) {
     const FeatureType type = specs[feature].type;
@@ -185,7 +194,7 @@ void ExampleParser::ForgetRow() {
 void ExampleParser::ParseRow(std::string_view example) {
   place_ = 0;
   found_ = 0;
-  for (WireReader fields(example); !fields.at_end();) {
+  for (WireReader fields(example, is_strict_); !fields.at_end();) {
     const uint64_t tag = fields.ReadTag();
     if (tag == kFeatures) {
       ParseFeatures(fields.ReadBytes());
@@ -197,7 +206,7 @@ void ExampleParser::ParseRow(std::string_view example) {
 }
 
 void ExampleParser::ParseFeatures(std::string_view features) {
-  for (WireReader fields(features); !fields.at_end();) {
+  for (WireReader fields(features, is_strict_); !fields.at_end();) {
     const uint64_t tag = fields.ReadTag();
     if (tag == kEntry) {
       ParseEntry(fields.ReadBytes());
@@ -211,8 +220,11 @@ void ExampleParser::ParseEntry(std::string_view entry) {
   WireReader fields(entry);
   std::string_view name;
   std::string_view value;
-  if (fields.TryTag(kKey)) name = fields.ReadBytes();
-  if (fields.TryTag(kValue)) value = fields.ReadBytes();
+  const bool has_name = fields.TryTag(kKey);
+  if (has_name) name = fields.ReadBytes();
+  const bool has_value = fields.TryTag(kValue);
+  if (has_value) value = fields.ReadBytes();
+  if (is_strict_ && !(has_name && has_value && fields.at_end())) WireReader::ThrowUnusual();
   // No known writer orders it in another way, so that way need not be fast.
   if (!fields.at_end()) {
     std::string& merged = merged_.emplace_back();
@@ -253,7 +265,7 @@ void ExampleParser::ParseFeature(size_t feature, std::string_view bytes) {
   if (spec.may_end_empty) lists_[feature].DropRow();
   size_t count = 0;
   bool has_list = false;
-  for (WireReader fields(bytes); !fields.at_end();) {
+  for (WireReader fields(bytes, is_strict_); !fields.at_end();) {
     const uint64_t tag = fields.ReadTag();
     if (tag != expected) {
       if (IsList(tag)) {
@@ -263,6 +275,7 @@ void ExampleParser::ParseFeature(size_t feature, std::string_view bytes) {
       fields.SkipValue(tag);
       continue;
     }
+    if (is_strict_ && has_list) WireReader::ThrowUnusual();
     if (spec.is_list && !has_list) lists_[feature].DropRow();
     has_list = true;
     const std::string_view list = fields.ReadBytes();
@@ -286,8 +299,9 @@ void ExampleParser::ParseFeature(size_t feature, std::string_view bytes) {
   }
 }
 
-// Appends the values of `list` to the `count` that are there. Returns how many there are then.
-size_t ExampleParser::ParseValues(size_t feature, std::string_view list, size_t count) {
+// Appends the values of a list to the `count` that are there. Returns how many there are then.
+size_t ExampleParser::ParseValues(size_t feature, std::string_view bytes, size_t count) {
+  const WireReader list(bytes, is_strict_);
   const FeatureSpec& spec = features_.specs()[feature];
   const size_t begin = row_ * spec.size;
   switch (spec.type) {
@@ -305,10 +319,11 @@ size_t ExampleParser::ParseValues(size_t feature, std::string_view list, size_t 
   return count;
 }
 
-// Appends all values of `list` to those of the feature. Returns how many these are.
-size_t ExampleParser::ParseList(size_t feature, std::string_view list) {
+// Appends all values of a list to those of the feature. Returns how many these are.
+size_t ExampleParser::ParseList(size_t feature, std::string_view bytes) {
+  const WireReader list(bytes, is_strict_);
   FeatureList& out = lists_[feature];
-  size_t room = list.size();  // a value takes a byte or more
+  size_t room = bytes.size();  // a value takes a byte or more
   size_t count = 0;
   switch (features_.specs()[feature].type) {
     case FeatureType::kFloat:

@@ -85,8 +85,9 @@ class ExampleFeatures {
 // as missing, but see FeatureSpec. A list that is missing is empty.
 class ExampleParser {
  public:
-  // Both must outlive the parser.
-  ExampleParser(const ExampleFeatures* features, ExampleSink* sink);
+  // Both must outlive the parser. One that is strict refuses what no known library writes and
+  // TensorFlow reads in another way, or not at all; and some of what it reads.
+  ExampleParser(const ExampleFeatures* features, ExampleSink* sink, bool is_strict = false);
 
   // Writes the values of `example` as the next row, the first of which is row 0. Throws
   // InvalidArgumentError that names the feature if one is missing, of another type, or has another
@@ -111,12 +112,13 @@ class ExampleParser {
   void ParseEntry(std::string_view entry);
   size_t Recognize(std::string_view name);
   void ParseFeature(size_t feature, std::string_view bytes);
-  size_t ParseValues(size_t feature, std::string_view list, size_t count);
-  size_t ParseList(size_t feature, std::string_view list);
+  size_t ParseValues(size_t feature, std::string_view bytes, size_t count);
+  size_t ParseList(size_t feature, std::string_view bytes);
   void PutDefaults();
 
   const ExampleFeatures& features_;
   ExampleSink& sink_;
+  const bool is_strict_;
   // Where the lists of numbers go; null for bytes.
   std::vector<float*> floats_;
   std::vector<int64_t*> int64s_;

@@ -21,9 +21,10 @@ constexpr uint32_t WireTag(uint32_t field, WireType type) {
 // for what is not one; then the reader is of no more use.
 class WireReader {
  public:
-  // `message` must outlive the reader.
-  explicit WireReader(std::string_view message)
-      : at_(message.data()), end_(message.data() + message.size()) {}
+  // `message` must outlive the reader. One that is strict refuses tags of more than one byte, and
+  // to pass over a field.
+  explicit WireReader(std::string_view message, bool is_strict = false)
+      : at_(message.data()), end_(message.data() + message.size()), is_strict_(is_strict) {}
 
   bool at_end() const noexcept { return at_ == end_; }
 
@@ -34,9 +35,13 @@ class WireReader {
     return true;
   }
 
+  bool is_strict() const noexcept { return is_strict_; }
+
   uint64_t ReadTag() {
+    const char* const begin = at_;
     const uint64_t tag = ReadVarint();
     if (tag >> 3 == 0 || tag > UINT32_MAX) ThrowMalformed();
+    if (is_strict_ && at_ - begin > 1) ThrowUnusual();
     return tag;
   }
 
@@ -60,6 +65,7 @@ class WireReader {
 
   // Passes over the value of the field that `tag` began. Groups, long out of use, are refused.
   void SkipValue(uint64_t tag) {
+    if (is_strict_) ThrowUnusual();
     switch (static_cast<WireType>(tag & 7)) {
       case WireType::kVarint:
         ReadVarint();
@@ -79,6 +85,10 @@ class WireReader {
 
   [[noreturn]] static void ThrowMalformed() {
     throw InvalidArgumentError("not a serialized tf.train.Example");
+  }
+
+  [[noreturn]] static void ThrowUnusual() {
+    throw InvalidArgumentError("a tf.train.Example that is not serialized as libraries do it");
   }
 
  private:
@@ -118,6 +128,7 @@ class WireReader {
 
   const char* at_;
   const char* end_;
+  bool is_strict_;
 };
 
 }  // namespace pipemode

@@ -251,6 +251,7 @@ def _parse_example(call: Call) -> list[tf.Tensor]:
             paddings=[],
             shapes=shapes,
             num_sparse=0,
+            is_strict=True,
         )
         .values
     )

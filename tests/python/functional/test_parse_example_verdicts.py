@@ -13,6 +13,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sagemaker_tensorflow import parse_example
+from sagemaker_tensorflow._op import op_library
 
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 REFUSES = tf.errors.InvalidArgumentError
@@ -155,6 +156,25 @@ def verdict(parse, serialized, feature):
         return type(error)
 
 
+def strict(serialized, features):
+    """What ``map`` in batches parses by, which leaves all else to TensorFlow."""
+    parsed = op_library.load().pipe_mode_parse_example(
+        serialized=serialized,
+        names=list(features),
+        defaults=[
+            tf.constant(
+                [] if feature.default_value is None else feature.default_value, feature.dtype
+            )
+            for feature in features.values()
+        ],
+        paddings=[],
+        shapes=[feature.shape for feature in features.values()],
+        num_sparse=0,
+        is_strict=True,
+    )
+    return dict(zip(features, parsed.values, strict=True))
+
+
 @pytest.mark.parametrize(
     ("serialized", "feature", "tensorflows", "ours"),
     [pytest.param(*case[1:], id=case[0]) for case in TABLE],
@@ -168,6 +188,7 @@ def test_the_table(serialized, feature, tensorflows, ours):
         argument = [serialized] if batched else serialized
         assert verdict(tf.io.parse_example, argument, feature) == expected(tensorflows)
         assert verdict(parse_example, argument, feature) == expected(ours)
+        assert verdict(strict, argument, feature) in (REFUSES, expected(tensorflows))
 
 
 @st.composite
@@ -229,6 +250,21 @@ def test_a_list_that_is_there_twice(kind):
 )
 def test_all_else_is_parsed_alike(serialized, feature):
     for argument in (serialized, [serialized]):
-        assert verdict(parse_example, argument, feature) == verdict(
-            tf.io.parse_example, argument, feature
-        )
+        found = verdict(tf.io.parse_example, argument, feature)
+        assert verdict(parse_example, argument, feature) == found
+        if isinstance(feature, tf.io.FixedLenFeature):
+            assert verdict(strict, argument, feature) in (REFUSES, found)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=3), st.booleans())
+def test_strict_is_what_libraries_write(values, is_packed):
+    """A strict parser that refused those would make batches slow."""
+    written = tf.train.Example()
+    written.features.feature["x"].int64_list.value.extend(values)
+    written.features.feature["y"].bytes_list.value.append(b"other")
+    serialized = written.SerializeToString()
+    if not is_packed:
+        serialized = example(entry(message(3, b"".join(map(single, values)))), entry(b"", b"y"))
+    feature = tf.io.FixedLenFeature([len(values)], tf.int64)
+    assert verdict(strict, [serialized] * 2, feature) == [values] * 2
