@@ -172,36 +172,38 @@ class MappedDataset(tf.data.Dataset):  # type: ignore[misc]
         name: str | None = None,
     ) -> tf.data.Dataset:
         """See ``tf.data.Dataset.batch``."""
-        plain = super().batch(batch_size, drop_remainder, num_parallel_calls, deterministic, name)
+        arguments = (batch_size, drop_remainder, num_parallel_calls, deterministic, name)
+        plain = super().batch(*arguments)
         reasons = []
         # Of several functions the first ones may have a batch form where the last has none.
         for count in range(len(self._maps), 0, -1):
-            maps, steps = self._maps[:count], self._steps
-            steps = (*(each.step() for each in self._maps[count:]), *steps)
             try:
-                size, drop = _constant(batch_size), _constant(drop_remainder)
-                if num_parallel_calls is None and name is None and all(s.of_batches for s in steps):
-                    # tf.data fuses the two where nothing is between them.
-                    elements = "batches" if steps else "fused_batches"
-                    spec = plain.element_spec
-                    dataset = _vectorized(maps, self._records, size, elements, spec, bool(drop))
-                    for step in steps:
-                        dataset = step.of_batches(dataset, size)
-                else:
-                    spec = maps[-1].result.element_spec
-                    dataset = _vectorized(maps, self._records, size, "single", spec)
-                    for step in steps:
-                        dataset = step.again(dataset)
-                    dataset = tf.data.Dataset.batch(
-                        dataset, batch_size, drop_remainder, num_parallel_calls, deterministic, name
-                    )
+                return self._batch_of(count, plain.element_spec, arguments)
             except NoBatchFormError as reason:
-                reasons.append(str(reason))
-                continue
-            _LOG.info("map runs in batches of %d records", size)
-            return dataset
+                reasons.append(reason)
         _LOG.info("map runs record by record, not in batches: %s", reasons[0])
         return plain
+
+    def _batch_of(self, count: int, spec: Any, arguments: tuple[Any, ...]) -> tf.data.Dataset:
+        """Does ``batch`` with the first ``count`` functions a batch at a time."""
+        batch_size, drop_remainder, *others = arguments
+        size, drop = _constant(batch_size), bool(_constant(drop_remainder))
+        maps = self._maps[:count]
+        steps = (*(each.step() for each in self._maps[count:]), *self._steps)
+        behind_batch = [step.of_batches for step in steps if step.of_batches is not None]
+        if others == [None] * len(others) and len(behind_batch) == len(steps):
+            # tf.data fuses the two where nothing is between them.
+            elements = "batches" if steps else "fused_batches"
+            dataset = _vectorized(maps, self._records, size, elements, spec, drop)
+            for of_batches in behind_batch:
+                dataset = of_batches(dataset, size)
+        else:
+            dataset = _vectorized(maps, self._records, size, "single", maps[-1].result.element_spec)
+            for step in steps:
+                dataset = step.again(dataset)
+            dataset = tf.data.Dataset.batch(dataset, *arguments)
+        _LOG.info("map runs in batches of %d records", size)
+        return dataset
 
     def _inputs(self) -> list[tf.data.Dataset]:
         return [self._plain]
@@ -397,7 +399,7 @@ def _step(name: str, plain: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
 
 
 def _with_seed(plain: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``shuffle`` behind the first, with the seed that it drew if it was given none.
+    """The arguments of ``shuffle`` behind the first, with the seed that it drew if given none.
 
     Another one would be drawn for another dataset, where ``tf.random.set_seed`` has made the order
     of all certain.

@@ -9,7 +9,7 @@ the processor at once (``exp``, ``sqrt``, sums of floats) or that leaves NaN ope
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagemaker_tensorflow._base.tensorflow_module import tensorflow
@@ -54,6 +54,11 @@ class Call:
     def make(self, tensors: Iterable[tf.Tensor]) -> list[tf.Tensor]:
         """Makes the op with other inputs; returns its outputs."""
         return copy(self.op, tensors)
+
+    def make_of_first(self) -> list[tf.Tensor]:
+        """Makes the op where only its first input depends on the record."""
+        rest = [self.common(number) for number in range(1, len(self.inputs))]
+        return self.make([self.stacked(0), *rest])
 
     def attribute(self, name: str) -> Any:
         """The value of an attribute of the op."""
@@ -162,7 +167,7 @@ _ELEMENTWISE = {
 }
 
 
-def _elementwise(types: frozenset[tf.DType] | set[tf.DType]) -> Rule:
+def _elementwise(types: Set[tf.DType]) -> Rule:
     def rule(call: Call) -> list[tf.Tensor]:
         dtype = call.op.inputs[0].dtype
         if dtype not in types:
@@ -175,7 +180,9 @@ def _elementwise(types: frozenset[tf.DType] | set[tf.DType]) -> Rule:
 for _names, _types in _ELEMENTWISE.items():
     _rule(*_names.split())(_elementwise(_types))
 # Each input is for itself.
-_rule("IdentityN")(lambda call: [value.tensor for value in map(call.spread, range(len(call.inputs)))])
+_rule("IdentityN")(
+    lambda call: [value.tensor for value in map(call.spread, range(len(call.inputs)))]
+)
 
 
 @_rule("Cast")
@@ -197,17 +204,14 @@ def _select(call: Call) -> list[tf.Tensor]:
     return call.make(call.spread(number) for number in range(3))
 
 
-@_rule("DecodePaddedRaw", "RegexFullMatch", "RegexReplace")
-def _first_is_stacked(call: Call) -> list[tf.Tensor]:
-    rest = [call.common(number) for number in range(1, len(call.inputs))]
-    return call.make([call.stacked(0), *rest])
+_rule("DecodePaddedRaw", "RegexFullMatch", "RegexReplace")(Call.make_of_first)
 
 
 @_rule("Substr")
 def _substr(call: Call) -> list[tf.Tensor]:
     if call.rank(1) or call.rank(2):
         raise call.error("position and length are not scalars")
-    return _first_is_stacked(call)
+    return call.make_of_first()
 
 
 @_rule("StringJoin")
@@ -224,37 +228,34 @@ def _string_join(call: Call) -> list[tf.Tensor]:
 def _decode_csv(call: Call) -> list[tf.Tensor]:
     if call.rank(0):
         raise call.error("its input is not one line")
-    return _first_is_stacked(call)
+    return call.make_of_first()
 
 
 @_rule("ParseExampleV2")
 def _parse_example(call: Call) -> list[tf.Tensor]:
-    serialized = call.stacked(0)
-    names, _, keys, _, *defaults = (call.common(n) for n in range(1, len(call.inputs)))
     shapes = [tf.TensorShape(shape) for shape in call.attribute("dense_shapes")]
-    if call.rank(0) or call.attribute("num_sparse") or call.attribute("ragged_value_types"):
+    lists = call.attribute("num_sparse") + len(call.attribute("ragged_value_types"))
+    if call.rank(0) or lists or not all(shape.is_fully_defined() for shape in shapes):
         raise call.error("it parses features that have not a fixed length")
-    if not all(shape.is_fully_defined() for shape in shapes):
-        raise call.error("it parses features that have not a fixed length")
-    del names, keys
-    dense = [key.decode() for key in call.constant(3).tolist()]
-    if call.constant(1).size or len(set(dense)) < len(dense):
-        return call.make([serialized, *(value.tensor for value in call.inputs[1:])])
-    if any(math.prod(shape.as_list()) == 0 for shape in shapes):
-        return call.make([serialized, *(value.tensor for value in call.inputs[1:])])
-    return list(
-        op_library.load()
-        .pipe_mode_parse_example(
-            serialized=serialized,
-            names=dense,
-            defaults=defaults,
-            paddings=[],
-            shapes=shapes,
-            num_sparse=0,
-            is_strict=True,
-        )
-        .values
+    names, keys = call.constant(1), [key.decode() for key in call.constant(3).tolist()]
+    is_ours = (
+        names.size == 0
+        and len(set(keys)) == len(keys)
+        and all(math.prod(shape.as_list()) > 0 for shape in shapes)
     )
+    if not is_ours:
+        return call.make_of_first()
+    parsed = op_library.load().pipe_mode_parse_example(
+        serialized=call.stacked(0),
+        names=keys,
+        defaults=[call.common(number) for number in range(5, len(call.inputs))],
+        paddings=[],
+        shapes=shapes,
+        num_sparse=0,
+        # Where TensorFlow may read an Example in another way, TensorFlow is to read it.
+        is_strict=True,
+    )
+    return list(parsed.values)
 
 
 # Dimensions: the records come first, so all others move on by one.
@@ -370,9 +371,7 @@ def _split(call: Call) -> list[tf.Tensor]:
 @_rule("SplitV")
 def _split_v(call: Call) -> list[tf.Tensor]:
     axis = _moved(int(call.constant(2)))
-    return list(
-        tf.split(call.stacked(0), call.common(1), axis, num=call.attribute("num_split"))
-    )
+    return list(tf.split(call.stacked(0), call.common(1), axis, num=call.attribute("num_split")))
 
 
 @_rule("Transpose")
@@ -413,7 +412,9 @@ def _tile(call: Call) -> list[tf.Tensor]:
 def _pad(call: Call) -> list[tf.Tensor]:
     paddings = call.common(1)
     paddings = tf.concat([tf.zeros([1, 2], paddings.dtype), paddings], 0)
-    return call.make([call.stacked(0), paddings, *(call.common(n) for n in range(2, len(call.inputs)))])
+    return call.make(
+        [call.stacked(0), paddings, *(call.common(n) for n in range(2, len(call.inputs)))]
+    )
 
 
 @_rule("ReverseV2")

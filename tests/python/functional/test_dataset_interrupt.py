@@ -37,6 +37,10 @@ WAYS = {
         ds = ds.map(tf.strings.lower, num_parallel_calls=2).batch(2).prefetch(2)
         next(iter(ds))
     """,
+    "map in batches": """
+        ds = ds.repeat().prefetch(2).map(tf.strings.lower, num_parallel_calls=2).batch(2)
+        next(iter(ds))
+    """,
     "interleave": """
         channels = tf.data.Dataset.from_tensors("training")
         next(iter(channels.interleave(make, num_parallel_calls=2)))

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """``map`` before ``batch`` run in batches: what comes out is what ``tf.data`` gives."""
 
+import itertools
 import logging
 import re
 
@@ -103,7 +104,9 @@ FUNCTIONS = {
     "one_hot of a vector": parsed(lambda ints, **_: tf.one_hot(ints, 5, axis=0, dtype=tf.int64)),
     "constant": parsed(lambda floats, **_: (floats, tf.constant([1, 2]), 3.0)),
     "captured": parsed(lambda label, **_: tf.gather(CONSTANTS, label)),
-    "gather": parsed(lambda floats, ints, **_: (tf.gather(floats, [2, 0]), tf.gather(ints, 1, axis=1))),
+    "gather": parsed(
+        lambda floats, ints, **_: (tf.gather(floats, [2, 0]), tf.gather(ints, 1, axis=1))
+    ),
     "gather_nd": parsed(lambda label, **_: tf.gather_nd(CONSTANTS, [[label, 0], [0, 1]])),
     "arithmetic": parsed(
         lambda floats, ints, label, **_: (
@@ -213,6 +216,12 @@ OTHERS = {
     "print": parsed(lambda label, **_: (tf.print(label), label)[1]),
 }
 
+# What differs from dataset to dataset in messages: names of functions, nodes and datasets.
+NAMES = (
+    r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*|\s+"
+    r"|Error in user-defined function .* Iterator::\S+ "
+)
+
 CHAINS = {
     "batch": lambda ds, f, n, drop: ds.map(f).batch(n, drop),
     "script": lambda ds, f, n, drop: (
@@ -224,6 +233,9 @@ CHAINS = {
     ),
     "shuffled results": lambda ds, f, n, drop: (
         ds.repeat(2).map(f, num_parallel_calls=3).shuffle(5, seed=3).batch(n, drop)
+    ),
+    "shuffled once": lambda ds, f, n, drop: (
+        ds.map(f).shuffle(5, seed=3, reshuffle_each_iteration=False).batch(n, drop)
     ),
     "repeated results": lambda ds, f, n, drop: ds.map(f).repeat(2).batch(n, drop),
     "take and skip": lambda ds, f, n, drop: ds.skip(1).map(f).take(9).skip(2).batch(n, drop),
@@ -241,7 +253,10 @@ CHAINS = {
         ds.filter(lambda record: tf.strings.length(record) > 1).map(f).batch(n, drop)
     ),
     "options": lambda ds, f, n, drop: (
-        ds.with_options(ordered()).map(f, num_parallel_calls=2).with_options(ordered()).batch(n, drop)
+        ds.with_options(ordered())
+        .map(f, num_parallel_calls=2)
+        .with_options(ordered())
+        .batch(n, drop)
     ),
     "no fusion": lambda ds, f, n, drop: ds.map(f).batch(n, drop).with_options(unfused()),
     "no optimization": lambda ds, f, n, drop: (
@@ -268,28 +283,26 @@ def unfused(which="map_and_batch_fusion"):
     return options
 
 
-def what_comes(dataset, limit=100):
+def going(iterator):
     """All elements and errors, in their order."""
-    seen = []
-    iterator = iter(dataset)
-    while len(seen) < limit:
+    while True:
         try:
             element = next(iterator)
         except StopIteration:
-            return seen
+            return
         except tf.errors.OpError as error:
-            # Names of functions, nodes and datasets differ from dataset to dataset.
-            message = re.sub(
-                r"\{\{.*?\}\}|\[\[.*?\]\]|\[Op:.*|Error in user-defined function .* Iterator::\S+ |\s+",
-                "",
-                error.message,
-            )
-            seen.append((type(error).__name__, message))
+            yield type(error).__name__, re.sub(NAMES, "", error.message)
         except UnicodeDecodeError:  # TensorFlow's message has the record in it
-            seen.append("error")
+            yield "error"
         else:
-            seen.append(tf.nest.map_structure(lambda tensor: tensor.numpy().tolist(), element))
-    raise AssertionError(f"no end: {seen[-3:]}")
+            yield tf.nest.map_structure(lambda tensor: tensor.numpy().tolist(), element)
+
+
+def what_comes(dataset, limit=100):
+    """The same of a new iterator, which must come to an end."""
+    seen = list(itertools.islice(going(iter(dataset)), limit))
+    assert len(seen) < limit, f"no end: {seen[-3:]}"
+    return seen
 
 
 @pytest.fixture
@@ -369,7 +382,13 @@ def test_a_chain(make, said, chain, drop):
     size=st.integers(1, 6),
     drop=st.booleans(),
 )
-@example(kinds=[None] * 5 + ["short raw"] + [None] * 6, chain="batch", function="scale", size=4, drop=False)
+@example(
+    kinds=[None] * 5 + ["short raw"] + [None] * 6,
+    chain="batch",
+    function="scale",
+    size=4,
+    drop=False,
+)
 @example(kinds=[None] * 5 + ["not an Example"], chain="script", function="parse", size=4, drop=True)
 def test_bad_records(make, kinds, chain, function, size, drop):
     records = [
@@ -378,3 +397,127 @@ def test_bad_records(make, kinds, chain, function, size, drop):
     ]
     fast, plain = both(make, records, chain, FUNCTIONS[function], size, drop)
     assert what_comes(fast) == what_comes(plain)
+
+
+@pytest.mark.parametrize("kinds", [[None], [None, None, "short raw", None]])
+@pytest.mark.parametrize("chain", ["batch", "no fusion", "shuffled once", "map_and_batch"])
+def test_a_checkpoint(make, tmp_path, chain, kinds):
+    """Also in the middle of a batch that has to be made anew behind an error."""
+    kinds = (kinds * 50)[:37]
+    records = [
+        make_example(number) if kind is None else bad_example(kind, number)
+        for number, kind in enumerate(kinds)
+    ]
+    dataset, _ = both(make, records, chain, FUNCTIONS["scale"])
+    everything = what_comes(dataset)
+    assert len(everything) > 5
+    for position in range(len(everything)):
+        iterator = iter(dataset)
+        seen = list(itertools.islice(going(iterator), position))
+        assert seen == everything[:position]
+        path = tf.train.Checkpoint(iterator=iterator).save(str(tmp_path / "checkpoint"))
+        iterator = iter(dataset)
+        tf.train.Checkpoint(iterator=iterator).restore(path).assert_consumed()
+        assert list(going(iterator)) == everything[position:]
+
+
+def test_a_pipe(job, said):
+    job.write_config({"training": {"TrainingInputMode": "Pipe"}})
+    records = [make_example(number) for number in range(10)]
+    for epoch in range(2):
+        job.pipe(epoch).write_bytes(stream(records[: 10 - epoch], "TFRecord"))
+    dataset = PipeModeDataset("training", "TFRecord", open_timeout=5)
+    dataset = dataset.repeat(2).prefetch(10).map(FUNCTIONS["scale"], num_parallel_calls=10).batch(4)
+    assert said()
+    assert [len(labels) for _, labels in what_comes(dataset)] == [4, 4, 4, 4, 3]
+    assert job.state() == "2"
+
+
+def test_a_corrupt_record(job, said):
+    """It costs an error, and no other record."""
+    job.write_config({"training": {"TrainingInputMode": "Pipe"}})
+    records = stream([make_example(number) for number in range(10)], "TFRecord")
+    frame = len(stream([make_example(0)], "TFRecord"))
+    job.pipe(0).write_bytes(records[: frame + 20] + b"\xff" + records[frame + 21 :])
+    dataset = PipeModeDataset("training", "TFRecord").map(FUNCTIONS["scale"]).batch(4)
+    assert said()
+    error, *batches = what_comes(dataset)
+    assert error[0] == "DataLossError"
+    assert [labels for _, labels in batches] == [[0, 2, 3, 4], [5, 6, 7, 8], [9]]
+
+
+def test_attributes(job, said):
+    job.write_config({"training": {"TrainingInputMode": "Pipe"}})
+    records = [b"%d" % number for number in range(20)]
+    job.pipe(0).write_bytes(stream(records, "RecordIO"))
+    dataset = PipeModeDataset("training", attributes=["image", "label"])
+    dataset = dataset.map(
+        lambda line: (tf.strings.length(line["image"]), tf.strings.to_number(line["label"]))
+    ).batch(4)
+    assert said()
+    lengths, labels = zip(*what_comes(dataset), strict=True)
+    assert [*itertools.chain(*lengths)] == [1] * 5 + [2] * 5
+    assert [*itertools.chain(*labels)] == list(range(1, 20, 2))
+
+
+def test_the_seed_of_the_program(make):
+    records = [make_example(number) for number in range(30)]
+    orders = []
+    for vectorize_map in (True, False):
+        tf.random.set_seed(5)
+        dataset = make(records, vectorize_map)
+        dataset = dataset.map(parsed(lambda label, **_: label)).shuffle(8).repeat(2).batch(4)
+        orders.append(what_comes(dataset))
+    assert orders[0] == orders[1]
+
+
+def test_in_a_function(make):
+    records = [make_example(number) for number in range(10)]
+
+    @tf.function
+    def total(dataset):
+        total = tf.constant(0, tf.int64)
+        for labels in dataset:
+            total += tf.reduce_sum(labels)
+        return total
+
+    labels = parsed(lambda label, **_: label)
+    assert total(make(records, True).map(labels).batch(4)) == 45
+
+    @tf.function
+    def total_of_a_file(offset):
+        total = tf.constant(0, tf.int64)
+        # The function captures a tensor that is known only when the graph runs.
+        dataset = make(records, True).map(parsed(lambda label, **_: label + offset)).batch(4)
+        for labels in dataset:
+            total += tf.reduce_sum(labels)
+        return total
+
+    assert total_of_a_file(tf.constant(1, tf.int64)) == 55
+
+
+def test_a_graph(make):
+    records = [make_example(number) for number in range(10)]
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        dataset = make(records, True).repeat(1).map(parsed(lambda label, **_: label)).batch(6)
+        element = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
+        assert session.run(element).tolist() == [0, 1, 2, 3, 4, 5]
+        assert session.run(element).tolist() == [6, 7, 8, 9]
+        with pytest.raises(tf.errors.OutOfRangeError):
+            session.run(element)
+
+
+def test_it_can_be_turned_off(make, caplog, monkeypatch):
+    caplog.set_level(logging.INFO, "sagemaker_tensorflow")
+    make([make_example(0)], False).map(FUNCTIONS["parse"]).batch(4)
+    monkeypatch.setenv("SAGEMAKER_TENSORFLOW_VECTORIZE_MAP", "0")
+    make([make_example(0)], True).map(FUNCTIONS["parse"]).batch(4)
+    assert not caplog.records
+    with pytest.raises(TypeError, match="vectorize_map must be a bool"):
+        make([], 1)
+
+
+def test_it_says_why_not(make, caplog):
+    caplog.set_level(logging.INFO, "sagemaker_tensorflow")
+    make([make_example(0)], True).map(OTHERS["exp"]).batch(4)
+    assert caplog.messages[-1].startswith("map runs record by record, not in batches: op Exp ('")
