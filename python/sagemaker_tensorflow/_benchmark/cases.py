@@ -42,7 +42,7 @@ class Contender:
         label: For people.
         source: What reads the bytes: a key of its ``SOURCES`` or ``RAW_SOURCES``.
         pipeline: What is put on top, if that is a dataset: a key of its ``PIPELINES``.
-        consumer: Whether elements are dropped in C++, or train a model in a Python loop.
+        consumer: Whether elements are dropped in C++, or in a Python loop, or train a model in one.
         reference: The contender that is compared with, as what one would use without this project.
         batch_size: Records in a batch, if not as in the case.
         channels: How many channels are read at once.
@@ -54,7 +54,7 @@ class Contender:
     label: str
     source: str
     pipeline: str = "record"
-    consumer: Literal["drop", "train"] = "drop"
+    consumer: Literal["drop", "loop", "train"] = "drop"
     reference: str | None = None
     batch_size: int | None = None
     channels: int = 1
@@ -209,7 +209,8 @@ _GZIP = ThroughputCase(
     ),
 )
 
-_EXAMPLES = Workload("examples", "TFRecord", Features(13, 13, 14, id_bits=32))
+_FORTY = Features(13, 13, 14, id_bits=32)
+_EXAMPLES = Workload("examples", "TFRecord", _FORTY)
 
 _PARSED_BY = (
     Contender(
@@ -272,6 +273,35 @@ _PARSE_LISTS = (
         "Parsed Examples of 3 scalars and 40 RaggedFeatures",
         Features(3, 0, 0, id_bits=0, lists=40, parsed_as="ragged"),
     ),
+)
+
+
+def _seed_script(name: str, title: str, features: Features, batch_size: int) -> ThroughputCase:
+    def script(name: str, label: str, source: str, pipeline: str, reference: str) -> Contender:
+        return Contender(
+            name, label, source, pipeline, "loop", None if name == reference else reference
+        )
+
+    return ThroughputCase(
+        name,
+        f"prefetch(10).map(parse, 10).batch({batch_size}): {title}",
+        Workload(name, "TFRecord", features),
+        batch_size,
+        (
+            script("pipe", "PipeModeDataset", "pipemode", "script", "file"),
+            script("channel", "channel_dataset, File mode", "channel", "script", "file"),
+            script("file", "TFRecordDataset(file)", "file", "script", "file"),
+            script("pipe-exp", "PipeModeDataset, exp", "pipemode", "script-exp", "file-exp"),
+            script("file-exp", "TFRecordDataset(file), exp", "file", "script-exp", "file-exp"),
+        ),
+    )
+
+
+_SEED_SCRIPTS = (
+    _seed_script(
+        "seed-script", "a label and 64 raw float64", Features(0, 0, 1, id_bits=0, raw_bytes=512), 64
+    ),
+    _seed_script("seed-script-40", "40 scalar features", _FORTY, 256),
 )
 
 _CHANNELS = ThroughputCase(
@@ -360,6 +390,7 @@ _PREFETCH = ThroughputCase(
 )
 
 CASES: tuple[Case, ...] = (
+    *_SEED_SCRIPTS,
     _TFRECORD_100B,
     _TFRECORD_1KB,
     _TFRECORD_10KB,

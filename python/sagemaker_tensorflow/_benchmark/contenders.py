@@ -15,7 +15,7 @@ from sagemaker_tensorflow import PipeModeDataset, channel_dataset, parse_example
 from sagemaker_tensorflow._benchmark import raw_readers
 from sagemaker_tensorflow._benchmark.cases import Contender
 from sagemaker_tensorflow._benchmark.stopwatch import Cost, cost
-from sagemaker_tensorflow._benchmark.workloads import Features, Stream, Workload
+from sagemaker_tensorflow._benchmark.workloads import RAW, Features, Stream, Workload
 from sagemaker_tensorflow._benchmark.workplace import Workplace
 
 _TIMEOUT = 60.0  # seconds
@@ -206,18 +206,38 @@ def _parse_single(dataset: tf.data.Dataset, task: Task) -> tf.data.Dataset:
     return _batch(dataset, task).prefetch(_AUTOTUNE)
 
 
+def _script(
+    dataset: tf.data.Dataset, task: Task, *, of_number: Callable[..., Any] = tf.identity
+) -> tf.data.Dataset:
+    """The lines that people have in their scripts, with something more done to a number."""
+    features = _parser_features(task)
+
+    def parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = dict(tf.io.parse_single_example(record, features))
+        if RAW in parsed:
+            parsed[RAW] = tf.io.decode_raw(parsed[RAW], tf.float64)
+        name = next(iter(features))
+        return {**parsed, name: of_number(tf.cast(parsed[name], tf.float32))}
+
+    dataset = dataset.prefetch(10).map(parse, num_parallel_calls=10)
+    return _batch(dataset, task)
+
+
 def _parser_features(task: Task) -> dict[str, Any]:
     content = task.workload.content
     if not isinstance(content, Features):
         raise TypeError(f"{task.workload.name} has no Examples to parse")
     names = content.names()
     list_kind = {"sparse": tf.io.VarLenFeature, "ragged": tf.io.RaggedFeature}[content.parsed_as]
-    return {
+    features = {
         name: list_kind(tf.int64)
         if number >= len(names) - content.lists
         else tf.io.FixedLenFeature([], tf.float32 if number < content.floats else tf.int64)
         for number, name in enumerate(names)
     }
+    if content.raw_bytes:
+        features[RAW] = tf.io.FixedLenFeature([], tf.string)
+    return features
 
 
 PIPELINES: dict[str, Callable[[tf.data.Dataset, Task], tf.data.Dataset]] = {
@@ -229,6 +249,8 @@ PIPELINES: dict[str, Callable[[tf.data.Dataset, Task], tf.data.Dataset]] = {
     "parse-batches": functools.partial(_parse, batch=False),
     "parse-batches-ours": functools.partial(_parse, batch=False, parser=parse_example),
     "parse-single": _parse_single,
+    "script": _script,
+    "script-exp": functools.partial(_script, of_number=tf.exp),
     "parse-serial": functools.partial(_parse, parallel=False, prefetch=False),
     "parse-parallel": functools.partial(_parse, prefetch=False),
     "parse-serial-prefetch": functools.partial(_parse, parallel=False),
@@ -253,6 +275,17 @@ def _drop(datasets: list[tf.data.Dataset], _task: Task) -> Callable[[], None]:
         left = iterators
         while left:
             left = [iterator for iterator in left if next(iterator, None) is not None]
+
+    return consume
+
+
+def _loop(datasets: list[tf.data.Dataset], _task: Task) -> Callable[[], None]:
+    """Takes elements in a Python loop, as a script does, with all that TensorFlow rewrites."""
+    (iterator,) = map(iter, datasets)
+
+    def consume() -> None:
+        for _ in iterator:
+            pass
 
     return consume
 
@@ -297,5 +330,6 @@ def _training_step(inputs: int) -> Any:
 
 CONSUMERS: dict[str, Callable[[list[tf.data.Dataset], Task], Callable[[], None]]] = {
     "drop": _drop,
+    "loop": _loop,
     "train": _train,
 }

@@ -124,6 +124,15 @@ def _memory(what: str, case: str, bound: float) -> Goal:
 
 
 GOALS = (
+    *(
+        _ratio(f"{title} / TFRecordDataset, the same lines", case, name, reference, bound)
+        for case, name, reference, bound, title in (
+            ("seed-script", "pipe", "file", 6, "the script of the README"),
+            ("seed-script", "channel", "file", 6, "the same on a channel in File mode"),
+            ("seed-script-40", "pipe", "file", 15, "the same with 40 features"),
+            ("seed-script", "pipe-exp", "file-exp", 0.98, "the same, not to be done in batches"),
+        )
+    ),
     _ratio("100 B batched / TFRecordDataset(file)", "tfrecord-100b", "batch", "file-batch", 6),
     _ratio("1 KB batched / TFRecordDataset(file)", "tfrecord-1kb", "batch", "file-batch", 4.5),
     *(

@@ -11,6 +11,9 @@ from typing import Any, Literal
 
 from sagemaker_tensorflow._formats.stream_encoder import StreamEncoder
 
+# The feature of raw bytes.
+RAW = "raw"
+
 # Small, so that the slowest contender reads one within a second.
 _BLOCK_BYTES = 1 << 20
 # A gzip member that is too small shows its beginning more than its rate.
@@ -22,7 +25,7 @@ _SMALL_FILE_BYTES = 100_000
 
 @dataclasses.dataclass(frozen=True)
 class Features:
-    """The features of a ``tf.train.Example``, all but the lists scalars.
+    """The features of a ``tf.train.Example``; numbers are scalars, but for lists.
 
     Attributes:
         floats: How many are random floats.
@@ -30,6 +33,7 @@ class Features:
         counts: How many are small integers.
         id_bits: Bits of an id.
         lists: How many are lists of up to ten small integers.
+        raw_bytes: If positive, there is one more, a string of so many random bytes.
         parsed_as: What the lists become.
     """
 
@@ -38,10 +42,11 @@ class Features:
     counts: int
     id_bits: int
     lists: int = 0
+    raw_bytes: int = 0
     parsed_as: Literal["sparse", "ragged"] = "ragged"
 
     def names(self) -> list[str]:
-        """Returns all names, the floats first, the lists last."""
+        """Returns the names of all numbers, the floats first, the lists last."""
         count = self.floats + self.ids + self.counts + self.lists
         return [f"f{number:02}" for number in range(count)]
 
@@ -165,4 +170,6 @@ def _example(features: Features, source: random.Random) -> bytes:
         ),
     ]
     named = tf.train.Features(feature=dict(zip(features.names(), values, strict=True)))
+    if features.raw_bytes:
+        named.feature[RAW].bytes_list.value.append(source.randbytes(features.raw_bytes))
     return bytes(tf.train.Example(features=named).SerializeToString(deterministic=True))
