@@ -40,21 +40,26 @@ class TryFunctionOp final : public AsyncOpKernel {
     arguments.reserve(static_cast<size_t>(ctx->num_inputs()));
     for (int i = 0; i < ctx->num_inputs(); ++i) arguments.push_back(ctx->input(i));
     // A function that fails cancels its call, which must not be that of the op.
-    const auto call = std::make_shared<FunctionCall>(ctx->cancellation_manager());
-    library->Run(OptionsOf(ctx, &call->cancellation), handle, arguments, &call->results,
+    const auto call = std::make_shared<FunctionCall>();
+    call->cancellation = ChildOf(ctx->cancellation_manager());
+    library->Run(OptionsOf(ctx, call->cancellation.get()), handle, arguments, &call->results,
                  [this, ctx, call, done = std::move(done)](const absl::Status& status) {
                    PutResults(status, std::move(call->results), ctx);
+                   call->cancellation.reset();  // that of the op may be gone behind the next line
                    done();
                  });
   }
 
  private:
   struct FunctionCall {
-    explicit FunctionCall(CancellationManager* parent) : cancellation(parent) {}
-
-    CancellationManager cancellation;  // ends with that of the op
+    std::unique_ptr<CancellationManager> cancellation;  // ends with that of the op
     std::vector<Tensor> results;
   };
+
+  static std::unique_ptr<CancellationManager> ChildOf(CancellationManager* parent) {
+    if (parent == nullptr) return std::make_unique<CancellationManager>();
+    return std::make_unique<CancellationManager>(parent);
+  }
 
   static FunctionLibraryRuntime::Options OptionsOf(OpKernelContext* ctx,
                                                    CancellationManager* cancellation) {
