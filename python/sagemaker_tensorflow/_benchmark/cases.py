@@ -42,7 +42,8 @@ class Contender:
         label: For people.
         source: What reads the bytes: a key of its ``SOURCES`` or ``RAW_SOURCES``.
         pipeline: What is put on top, if that is a dataset: a key of its ``PIPELINES``.
-        consumer: Whether elements are dropped in C++, or in a Python loop, or train a model in one.
+        consumer: Whether elements are dropped in C++, as the dataset is written or as TensorFlow
+            rewrites it, or train a model in a Python loop.
         reference: The contender that is compared with, as what one would use without this project.
         batch_size: Records in a batch, if not as in the case.
         channels: How many channels are read at once.
@@ -54,7 +55,7 @@ class Contender:
     label: str
     source: str
     pipeline: str = "record"
-    consumer: Literal["drop", "loop", "train"] = "drop"
+    consumer: Literal["drop", "drop-rewritten", "train"] = "drop"
     reference: str | None = None
     batch_size: int | None = None
     channels: int = 1
@@ -279,7 +280,12 @@ _PARSE_LISTS = (
 def _seed_script(name: str, title: str, features: Features, batch_size: int) -> ThroughputCase:
     def script(name: str, label: str, source: str, pipeline: str, reference: str) -> Contender:
         return Contender(
-            name, label, source, pipeline, "loop", None if name == reference else reference
+            name,
+            label,
+            source,
+            pipeline,
+            "drop-rewritten",
+            None if name == reference else reference,
         )
 
     return ThroughputCase(

@@ -261,31 +261,23 @@ PIPELINES: dict[str, Callable[[tf.data.Dataset, Task], tf.data.Dataset]] = {
 # Consumers: what takes all elements of datasets.
 
 
-def _drop(datasets: list[tf.data.Dataset], _task: Task) -> Callable[[], None]:
+def _drop(
+    datasets: list[tf.data.Dataset], _task: Task, rewrite: bool = False
+) -> Callable[[], None]:
     """Takes elements and drops them; those of a single dataset in C++, without Python.
 
     Skip asks its input to skip, which a dataset may know how to do without making elements. Take
-    does not know: it asks for each.
+    does not know: it asks for each. With ``rewrite``, TensorFlow makes of the dataset what it makes
+    of that of a script.
     """
     if len(datasets) == 1:
         datasets = [datasets[0].take(_ALL).skip(_ALL)]
-    iterators = [_iterator(dataset) for dataset in datasets]
+    iterators = [iter(dataset) if rewrite else _iterator(dataset) for dataset in datasets]
 
     def consume() -> None:
         left = iterators
         while left:
             left = [iterator for iterator in left if next(iterator, None) is not None]
-
-    return consume
-
-
-def _loop(datasets: list[tf.data.Dataset], _task: Task) -> Callable[[], None]:
-    """Takes elements in a Python loop, as a script does, with all that TensorFlow rewrites."""
-    (iterator,) = map(iter, datasets)
-
-    def consume() -> None:
-        for _ in iterator:
-            pass
 
     return consume
 
@@ -330,6 +322,6 @@ def _training_step(inputs: int) -> Any:
 
 CONSUMERS: dict[str, Callable[[list[tf.data.Dataset], Task], Callable[[], None]]] = {
     "drop": _drop,
-    "loop": _loop,
+    "drop-rewritten": functools.partial(_drop, rewrite=True),
     "train": _train,
 }
