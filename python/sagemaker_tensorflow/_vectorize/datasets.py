@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,9 @@ _LOG = logging.getLogger(__name__)
 
 VARIABLE = "SAGEMAKER_TENSORFLOW_VECTORIZE_MAP"
 
+# How large batches may be that are made at once, about.
+_BYTES_AT_ONCE = 256 << 20
+
 # Transformations that leave records what they are.
 _OF_RECORDS = (
     "cache", "filter", "prefetch", "repeat", "shard", "shuffle", "skip", "take", "with_options"
@@ -38,11 +42,13 @@ class Step(NamedTuple):
         again: Does it to another dataset of the same elements.
         of_batches: Does it to a dataset of batches of that size, if it may as well come behind
             ``batch``.
+        most: How many elements it may need, as far as that is known, before it gives one.
     """
 
     name: str
     again: Callable[[tf.data.Dataset], tf.data.Dataset]
     of_batches: Callable[[tf.data.Dataset, int], tf.data.Dataset] | None = None
+    most: int | None = None
 
 
 class RecordDataset(tf.data.Dataset):  # type: ignore[misc]
@@ -305,7 +311,7 @@ def _vectorized(
     tried = tf.data.Dataset.map(
         records._in_batches(batch_size),
         tf.autograph.experimental.do_not_convert(try_batch),
-        **maps[0].call,
+        **_call_of_batches(maps[0].call, function, batch_size),
     )
     variant = ops.pipe_mode_vectorized_map_dataset(
         input_dataset=tried._variant_tensor,
@@ -321,6 +327,28 @@ def _vectorized(
         output_shapes=[spec.shape for spec in specs],
     )
     return VectorizedDataset(variant, tried, element_spec)
+
+
+def _call_of_batches(call: Mapping[str, Any], function: Any, batch_size: int) -> dict[str, Any]:
+    """The arguments of ``map`` for batches, of which fewer are made at once if they are large.
+
+    As many calls as there are processors keep them all busy; more would only hold more batches.
+    """
+    calls = call.get("num_parallel_calls")
+    if calls is None or tf.get_static_value(calls) is None:
+        return dict(call)
+    # Of dimensions that are not known, one is as good as another.
+    sizes = [
+        tensor.dtype.size * math.prod(length or 1 for length in tensor.shape.as_list())
+        for tensor in function.outputs
+        if tensor.shape.rank is not None
+    ]
+    most = max(2, _BYTES_AT_ONCE // max(1, batch_size * sum(sizes)))
+    processors = len(os.sched_getaffinity(0))
+    wanted = int(tf.get_static_value(calls))
+    if wanted == tf.data.AUTOTUNE:
+        return {**call, "num_parallel_calls": most if most < processors else wanted}
+    return {**call, "num_parallel_calls": min(wanted, most, max(2, processors))}
 
 
 def _chained(maps: Sequence[Map], records: RecordDataset) -> Any:
@@ -342,9 +370,7 @@ def _map_and_batch(plain: Any, records: RecordDataset) -> tf.data.Dataset:
     try:
         size, drop = _constant(plain._batch_size_t), _constant(plain._drop_remainder_t)
         calls = _constant(plain._num_parallel_calls_t)
-        # So many calls at once use as many processors as there are.
-        at_once = max(_batches(calls, size), min(calls, len(os.sched_getaffinity(0))))
-        mapped = Map(plain, {"num_parallel_calls": at_once})
+        mapped = Map(plain, {"num_parallel_calls": calls})
         dataset = _vectorized(
             [mapped], records, size, "whole_batches", plain.element_spec, bool(drop)
         )
@@ -395,7 +421,9 @@ def _step(name: str, plain: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any
         return Step(name, again, prefetch if buffer_size is not None else None)
     if name == "with_options":
         return Step(name, again, lambda dataset, _: again(dataset))
-    return Step(name, again)
+    attribute = {"shuffle": "_buffer_size", "take": "_count"}.get(name)
+    most = tf.get_static_value(getattr(plain, attribute)) if attribute else None
+    return Step(name, again, most=int(most) if most is not None and most > 0 else None)
 
 
 def _with_seed(plain: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
