@@ -25,11 +25,6 @@
 
 namespace pipemode::testing {
 
-inline const FormatCase& TfRecord() {
-  static const FormatCase format = AllFormats()[0];
-  return format;
-}
-
 inline Records ReadAllRecords(ChannelReader& reader) {
   Records records;
   StringSink sink;

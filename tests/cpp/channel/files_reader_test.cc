@@ -43,9 +43,11 @@ using ::pipemode::testing::MakeFileList;
 using ::pipemode::testing::MakeFiles;
 using ::pipemode::testing::MakeSource;
 using ::pipemode::testing::Random;
+using ::pipemode::testing::RecordIo;
 using ::pipemode::testing::Records;
 using ::pipemode::testing::StringSink;
 using ::pipemode::testing::TempDir;
+using ::pipemode::testing::TfRecord;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
@@ -53,31 +55,22 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-const FormatCase& TfRecord() {
-  static const FormatCase format = AllFormats()[0];
-  return format;
-}
-const FormatCase& RecordIo() {
-  static const FormatCase format = AllFormats()[1];
-  return format;
-}
-
 // A record, or an error and its message.
-struct Event {
+struct RecordOrError {
   std::string record;
   std::string error;
 
-  bool operator==(const Event& other) const {
+  bool operator==(const RecordOrError& other) const {
     return record == other.record && error == other.error;
   }
 };
 
-void PrintTo(const Event& event, std::ostream* out) {
+void PrintTo(const RecordOrError& event, std::ostream* out) {
   *out << (event.error.empty() ? "record " + ::testing::PrintToString(event.record.substr(0, 60))
                                : "error " + event.error);
 }
 
-using Events = std::vector<Event>;
+using Events = std::vector<RecordOrError>;
 
 // How the records are asked for.
 enum class Method { kRead, kSkip, kTakeBuffered };
@@ -113,7 +106,7 @@ Events ReadEvents(Reader& reader, Method method = Method::kRead) {
 
 Records RecordsOf(const Events& events) {
   Records records;
-  for (const Event& event : events) {
+  for (const RecordOrError& event : events) {
     if (event.error.empty()) records.push_back(event.record);
   }
   return records;
@@ -121,7 +114,7 @@ Records RecordsOf(const Events& events) {
 
 std::vector<std::string> ErrorsOf(const Events& events) {
   std::vector<std::string> errors;
-  for (const Event& event : events) {
+  for (const RecordOrError& event : events) {
     if (!event.error.empty()) errors.push_back(event.error);
   }
   return errors;
@@ -170,7 +163,7 @@ Events EachAlone(const std::vector<std::string>& contents, const StreamOptions& 
   StreamCarry carry;
   for (size_t file = 0; file < contents.size(); ++file) {
     RecordStream stream(MakeSource(contents[file]), options, &carry, size_t{1} << 16);
-    for (Event& event : ReadEvents(stream)) {
+    for (RecordOrError& event : ReadEvents(stream)) {
       if (!event.error.empty()) event.error.insert(0, where(file));
       all.push_back(std::move(event));
     }
@@ -228,7 +221,7 @@ TEST_P(FilesReaderFormatTest, GivesWhatEachFileGivesAlone) {
     options.max_corrupted_records_to_skip = random.Below(3);
     for (const Method method : {Method::kRead, Method::kSkip, Method::kTakeBuffered}) {
       Events events = Read(contents, options, method);
-      for (Event& event : events) event.error = WithoutAdvice(event.error);
+      for (RecordOrError& event : events) event.error = WithoutAdvice(event.error);
       Events expected = EachAlone(contents, options, [this](size_t file) { return Where(file); });
       for (size_t i = 1; method == Method::kSkip && i < expected.size(); i += 2) {
         if (expected[i].error.empty()) expected[i].record = "skipped";
@@ -437,7 +430,7 @@ class FilesReaderChangeTest : public FilesReaderTest {
       events.push_back({sink.record(), ""});
     }
     change();
-    for (Event& event : ReadEvents(*reader)) events.push_back(std::move(event));
+    for (RecordOrError& event : ReadEvents(*reader)) events.push_back(std::move(event));
     std::filesystem::remove_all(Path(1));
     return events;
   }
@@ -459,7 +452,7 @@ TEST_F(FilesReaderChangeTest, OneThatGrewIsAnError) {
                 ElementsAre(AllOf(StartsWith(Where(1)), HasSubstr("the file has 70 bytes now, and "
                                                                   "had 51"))))
         << moment;
-    EXPECT_EQ(events.back(), (Event{"f", ""}));
+    EXPECT_EQ(events.back(), (RecordOrError{"f", ""}));
     // All of it that was listed may come, or nothing.
     EXPECT_THAT(RecordsOf(events),
                 ::testing::AnyOf(Others(), Records{"a", "b", "c", "d", "e", "f"}));

@@ -57,7 +57,7 @@ struct Failure {
 };
 
 // What comes of an epoch when each error is passed over.
-struct Outcome {
+struct FileOutcome {
   Records records;
   std::vector<Failure> failures;
   int out_of_memory = 0;
@@ -126,7 +126,7 @@ class FileFaults {
   }
 
   // Appends what an epoch gives.
-  static void ReadEpoch(EpochSequence& sequence, Outcome* outcome) {
+  static void ReadEpoch(EpochSequence& sequence, FileOutcome* outcome) {
     StringSink sink;
     for (int calls = 0; calls < 1000; ++calls) {
       try {
@@ -143,7 +143,7 @@ class FileFaults {
 
   // Checks that what came of each file is its beginning, and all of it unless there was an error
   // that names the file, or no memory; of which one there may be a `limit`.
-  void Check(const Outcome& outcome, size_t limit = SIZE_MAX) const {
+  void Check(const FileOutcome& outcome, size_t limit = SIZE_MAX) const {
     auto next = outcome.records.begin();
     size_t cut = 0;
     for (size_t file = first_; file < files(); ++file) {
@@ -176,7 +176,7 @@ class FileFaults {
     }
   }
 
-  bool Names(const Outcome& outcome, size_t file) const {
+  bool Names(const FileOutcome& outcome, size_t file) const {
     for (const Failure& failure : outcome.failures) {
       if (failure.message.find("file '" + Path(file) + "'") != std::string::npos) return true;
     }
@@ -224,7 +224,7 @@ INSTANTIATE_TEST_SUITE_P(
 bool ReadTwice(const FileFaults& files, const FileFaultCase& param, uint64_t at) {
   SCOPED_TRACE(::testing::Message() << "call " << at);
   const CancelToken cancel;
-  Outcome outcome;
+  FileOutcome outcome;
   bool struck = false;
   {
     EpochSequence sequence(files.options(), 1, WaitContext{&cancel, nullptr});
@@ -240,7 +240,7 @@ bool ReadTwice(const FileFaults& files, const FileFaultCase& param, uint64_t at)
                 HasSubstr(std::generic_category().message(param.fault.error_number)));
   }
   EXPECT_TRUE(param.fault.lasting || outcome.failures.size() <= 1);
-  Outcome next;
+  FileOutcome next;
   EpochSequence sequence(files.options(), 1, WaitContext{&cancel, nullptr});
   FileFaults::ReadEpoch(sequence, &next);
   files.Check(next, 0);
@@ -338,7 +338,7 @@ TEST_P(FileChangesTest, BetweenAnyTwoCalls) {
         SCOPED_TRACE(::testing::Message() << "file " << file << ", call " << at);
         const CancelToken cancel;
         EpochSequence sequence(files.options(), 1, WaitContext{&cancel, nullptr});
-        Outcome outcome;
+        FileOutcome outcome;
         {
           const ScopedSyscallHook hook(
               [&] {
@@ -380,7 +380,7 @@ TEST(FileMemoryTest, EachAllocationMayFail) {
         {
           const CancelToken cancel;
           EpochSequence sequence(files.options(), 1, WaitContext{&cancel, nullptr});
-          Outcome outcome;
+          FileOutcome outcome;
           outcome.records.reserve(100);
           {
             const ScopedAllocationFault fault(at);

@@ -36,14 +36,16 @@ using ::pipemode::testing::SyscallFault;
 using ::pipemode::testing::TempDir;
 using ::testing::HasSubstr;
 
-struct FaultCase {
+struct WriterFaultCase {
   SyscallFault fault;
   std::optional<ErrorCode> code;  // none: nothing comes of it
 };
 
-void PrintTo(const FaultCase& fault_case, std::ostream* out) { PrintTo(fault_case.fault, out); }
+void PrintTo(const WriterFaultCase& fault_case, std::ostream* out) {
+  PrintTo(fault_case.fault, out);
+}
 
-std::vector<FaultCase> AllFaults() {
+std::vector<WriterFaultCase> AllWriterFaults() {
   return {
       {{"mkfifo", EACCES}, ErrorCode::kPermissionDenied},
       {{"mkfifo", ENOSPC}, ErrorCode::kResourceExhausted},
@@ -100,7 +102,7 @@ class Drain {
   std::thread thread_;
 };
 
-class WriterFaultsTest : public ::testing::TestWithParam<FaultCase> {
+class WriterFaultsTest : public ::testing::TestWithParam<WriterFaultCase> {
  protected:
   static void Feed(const std::string& folder) {
     const CancelToken cancel;
@@ -140,7 +142,7 @@ class WriterFaultsTest : public ::testing::TestWithParam<FaultCase> {
   static constexpr size_t kEpochBytes = 5000;
 };
 
-INSTANTIATE_TEST_SUITE_P(AllCalls, WriterFaultsTest, ::testing::ValuesIn(AllFaults()));
+INSTANTIATE_TEST_SUITE_P(AllCalls, WriterFaultsTest, ::testing::ValuesIn(AllWriterFaults()));
 
 TEST_P(WriterFaultsTest, AtEveryCall) {
   Run(UINT64_MAX);  // whatever is made once and kept is made now

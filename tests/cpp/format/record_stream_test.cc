@@ -41,6 +41,7 @@ using ::pipemode::testing::RandomBytes;
 using ::pipemode::testing::RandomRecord;
 using ::pipemode::testing::Records;
 using ::pipemode::testing::StringSink;
+using ::pipemode::testing::TfRecord;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
@@ -181,11 +182,6 @@ TEST_P(RecordStreamTest, CancelledAtEveryByteTheCallMayBeRepeated) {
 }
 
 // Messages.
-
-const FormatCase& TfRecord() {
-  static const FormatCase format = AllFormats()[0];
-  return format;
-}
 
 StreamOptions TfRecordOptions(uint64_t max_corrupted = 0) {
   StreamOptions options = TfRecord().options();

@@ -45,8 +45,9 @@ std::string Part(uint32_t flag, const std::string& payload, char padding = '\0')
          std::string(PadToFour(payload.size()) - payload.size(), padding);
 }
 
-ReadOutcome Read(const std::string& bytes, RecordIoParts parts = RecordIoParts::kJoined,
-                 size_t capacity = BufferedReader::kDefaultCapacity, size_t skip_one_in = 0) {
+ReadOutcome ReadRecordIo(const std::string& bytes, RecordIoParts parts = RecordIoParts::kJoined,
+                         size_t capacity = BufferedReader::kDefaultCapacity,
+                         size_t skip_one_in = 0) {
   StreamOptions options;
   options.format = RecordFormat::kRecordIo;
   options.recordio_parts = parts;
@@ -60,7 +61,7 @@ TEST(RecordIOTest, ReadsTheBytesOfTheFormat) {
       "\x0a\x23\xd7\xce\4\0\0\0four",
       8 + 16 + 12);
   for (const RecordIoParts parts : {RecordIoParts::kJoined, RecordIoParts::kDmlc}) {
-    const ReadOutcome outcome = Read(bytes, parts);
+    const ReadOutcome outcome = ReadRecordIo(bytes, parts);
     EXPECT_EQ(outcome.error, "");
     EXPECT_EQ(outcome.records, (Records{"", "hello", "four"}));
   }
@@ -70,7 +71,7 @@ TEST(RecordIOTest, PartsAreJoinedAsTheyAre) {
   const std::string bytes = Part(1, "ab") + Part(2, "") + Part(2, "cdefg") + Part(3, "h") +
                             Part(0, "whole") + Part(1, "") + Part(3, "");
   for (const size_t capacity : {RecordReader::kMinInputBytes, size_t{4096}}) {
-    const ReadOutcome outcome = Read(bytes, RecordIoParts::kJoined, capacity);
+    const ReadOutcome outcome = ReadRecordIo(bytes, RecordIoParts::kJoined, capacity);
     EXPECT_EQ(outcome.error, "");
     EXPECT_EQ(outcome.records, (Records{"abcdefgh", "whole", ""}));
   }
@@ -81,10 +82,10 @@ TEST(RecordIOTest, DmlcPartsAreJoinedByTheMagic) {
   const std::string bytes = Part(1, "abcd") + Part(2, "") + Part(3, "e") + Part(0, magic + "!") +
                             Part(1, "") + Part(3, "");
   for (const size_t capacity : {RecordReader::kMinInputBytes, size_t{4096}}) {
-    ReadOutcome outcome = Read(bytes, RecordIoParts::kDmlc, capacity);
+    ReadOutcome outcome = ReadRecordIo(bytes, RecordIoParts::kDmlc, capacity);
     EXPECT_EQ(outcome.error, "");
     EXPECT_EQ(outcome.records, (Records{"abcd" + magic + magic + "e", magic + "!", magic}));
-    outcome = Read(bytes, RecordIoParts::kDmlc, capacity, 1);
+    outcome = ReadRecordIo(bytes, RecordIoParts::kDmlc, capacity, 1);
     EXPECT_EQ(outcome.error, "");
     EXPECT_EQ(outcome.records.size(), 3U);
   }
@@ -101,7 +102,7 @@ TEST(RecordIOTest, DmlcRecordsWithTheMagicAnywhereComeBack) {
         record.replace(first, magic.size(), magic);
         const std::string bytes = Encode(dmlc, {record, "next"}).bytes;
         for (const size_t capacity : {RecordReader::kMinInputBytes, size_t{4096}}) {
-          const ReadOutcome outcome = Read(bytes, RecordIoParts::kDmlc, capacity);
+          const ReadOutcome outcome = ReadRecordIo(bytes, RecordIoParts::kDmlc, capacity);
           ASSERT_EQ(outcome.error, "");
           ASSERT_EQ(outcome.records, (Records{record, "next"})) << first << ", " << second;
         }
@@ -116,14 +117,16 @@ TEST(RecordIOTest, ANestedStreamComesBack) {
   for (size_t shift = 0; shift < 4; ++shift) {
     const std::string inner =
         std::string(shift, 'x') + Encode(dmlc, {"one", "", RandomBytes(30, 1), "four"}).bytes;
-    const ReadOutcome outcome = Read(Encode(dmlc, {inner, inner}).bytes, RecordIoParts::kDmlc);
+    const ReadOutcome outcome =
+        ReadRecordIo(Encode(dmlc, {inner, inner}).bytes, RecordIoParts::kDmlc);
     EXPECT_EQ(outcome.error, "");
     EXPECT_EQ(outcome.records, (Records{inner, inner}));
   }
 }
 
 TEST(RecordIOTest, WhatFillsUpARecordDoesNotMatter) {
-  const ReadOutcome outcome = Read(Part(0, "a", '\xff') + Part(0, "bc", '\x55') + Part(0, "d"));
+  const ReadOutcome outcome =
+      ReadRecordIo(Part(0, "a", '\xff') + Part(0, "bc", '\x55') + Part(0, "d"));
   EXPECT_EQ(outcome.error, "");
   EXPECT_EQ(outcome.records, (Records{"a", "bc", "d"}));
 }
@@ -132,7 +135,8 @@ TEST(RecordIOTest, FlagsOutOfTurnAreDataLoss) {
   for (uint32_t flag = 0; flag < 8; ++flag) {
     const std::string named = "part flag " + std::to_string(flag);
     if (flag > 1) {
-      const ReadOutcome outcome = Read(Part(0, "good") + Part(flag, "bad") + Part(0, "never"));
+      const ReadOutcome outcome =
+          ReadRecordIo(Part(0, "good") + Part(flag, "bad") + Part(0, "never"));
       EXPECT_EQ(outcome.records, Records{"good"});
       EXPECT_TRUE(outcome.data_loss);
       EXPECT_FALSE(outcome.corrupt_record);
@@ -140,7 +144,7 @@ TEST(RecordIOTest, FlagsOutOfTurnAreDataLoss) {
     }
     if (flag != 2 && flag != 3) {
       for (const std::string& before : {Part(1, "first"), Part(1, "first") + Part(2, "more")}) {
-        const ReadOutcome outcome = Read(before + Part(flag, "bad") + Part(3, "last"));
+        const ReadOutcome outcome = ReadRecordIo(before + Part(flag, "bad") + Part(3, "last"));
         EXPECT_EQ(outcome.records, Records{});
         EXPECT_TRUE(outcome.data_loss);
         EXPECT_THAT(outcome.error, AllOf(HasSubstr(named), HasSubstr("last part")));
@@ -155,14 +159,14 @@ TEST(RecordIOTest, AWrongMagicIsDataLoss) {
     for (int bit = 0; bit < 8; ++bit) {
       std::string bytes = good + Part(0, "bad");
       bytes[good.size() + at] = static_cast<char>(bytes[good.size() + at] ^ (1 << bit));
-      ReadOutcome outcome = Read(bytes);
+      ReadOutcome outcome = ReadRecordIo(bytes);
       ASSERT_EQ(outcome.records, Records{"good"});
       ASSERT_TRUE(outcome.data_loss);
       ASSERT_THAT(outcome.error, AllOf(HasSubstr("magic number expected"),
                                        HasSubstr("corrupt from here on"), Not(HasSubstr("pass "))));
       // The same inside a record of several parts.
       bytes = Part(1, "good") + bytes.substr(good.size());
-      outcome = Read(bytes);
+      outcome = ReadRecordIo(bytes);
       ASSERT_EQ(outcome.records, Records{});
       ASSERT_TRUE(outcome.data_loss);
     }
@@ -171,19 +175,20 @@ TEST(RecordIOTest, AWrongMagicIsDataLoss) {
 
 TEST(RecordIOTest, HintsAtTheLikelyCauseOfABadStart) {
   const FormatCase tf_record = AllFormats()[0];
-  EXPECT_THAT(Read(Encode(tf_record, {"some", "records"}).bytes).error,
+  EXPECT_THAT(ReadRecordIo(Encode(tf_record, {"some", "records"}).bytes).error,
               AllOf(HasSubstr("magic number expected"), HasSubstr("record_format='TFRecord'")));
-  EXPECT_THAT(Read(Encode(tf_record, {""}).bytes).error, HasSubstr("record_format='TFRecord'"));
-  EXPECT_THAT(Read("plain text").error,
+  EXPECT_THAT(ReadRecordIo(Encode(tf_record, {""}).bytes).error,
+              HasSubstr("record_format='TFRecord'"));
+  EXPECT_THAT(ReadRecordIo("plain text").error,
               HasSubstr("begins like text: pass record_format='TextLine'"));
-  EXPECT_THAT(Read("short").error, HasSubstr("begins like text"));
+  EXPECT_THAT(ReadRecordIo("short").error, HasSubstr("begins like text"));
 }
 
 TEST(RecordIOTest, ALengthBeyondTheStreamAllocatesWhatArrives) {
   for (const uint32_t flag : {0U, 1U}) {
     const std::string header = Header(flag, kRecordIoMaxPartBytes);
     for (const size_t arrives : {size_t{0}, size_t{10}, size_t{1} << 20}) {
-      const ReadOutcome outcome = Read(header + std::string(arrives, 'x'));
+      const ReadOutcome outcome = ReadRecordIo(header + std::string(arrives, 'x'));
       EXPECT_TRUE(outcome.data_loss);
       EXPECT_THAT(outcome.error, HasSubstr("the stream ends inside a payload"));
       EXPECT_LE(outcome.largest_sink, size_t{2} << 20);

@@ -30,8 +30,8 @@ using ::pipemode::testing::ReadRecords;
 using ::pipemode::testing::Records;
 using ::pipemode::testing::StringSink;
 
-Records Read(const std::string& bytes, size_t chunk = SIZE_MAX,
-             size_t capacity = BufferedReader::kDefaultCapacity) {
+Records ReadLines(const std::string& bytes, size_t chunk = SIZE_MAX,
+                  size_t capacity = BufferedReader::kDefaultCapacity) {
   StreamOptions options;
   options.format = RecordFormat::kTextLine;
   const ReadOutcome outcome = ReadRecords(MakeSource(bytes, chunk), options, capacity);
@@ -40,16 +40,16 @@ Records Read(const std::string& bytes, size_t chunk = SIZE_MAX,
 }
 
 TEST(TextLineTest, LinesEndWithANewline) {
-  EXPECT_EQ(Read("one\ntwo\n"), (Records{"one", "two"}));
-  EXPECT_EQ(Read("\n"), Records{""});
-  EXPECT_EQ(Read("\n\n\n"), (Records{"", "", ""}));
-  EXPECT_EQ(Read("a\n\nb\n"), (Records{"a", "", "b"}));
+  EXPECT_EQ(ReadLines("one\ntwo\n"), (Records{"one", "two"}));
+  EXPECT_EQ(ReadLines("\n"), Records{""});
+  EXPECT_EQ(ReadLines("\n\n\n"), (Records{"", "", ""}));
+  EXPECT_EQ(ReadLines("a\n\nb\n"), (Records{"a", "", "b"}));
 }
 
 TEST(TextLineTest, TheLastLineNeedsNone) {
-  EXPECT_EQ(Read("one\ntwo"), (Records{"one", "two"}));
-  EXPECT_EQ(Read("one"), Records{"one"});
-  EXPECT_EQ(Read("\nx"), (Records{"", "x"}));
+  EXPECT_EQ(ReadLines("one\ntwo"), (Records{"one", "two"}));
+  EXPECT_EQ(ReadLines("one"), Records{"one"});
+  EXPECT_EQ(ReadLines("\nx"), (Records{"", "x"}));
 }
 
 TEST(TextLineTest, EveryOtherByteIsKept) {
@@ -57,8 +57,8 @@ TEST(TextLineTest, EveryOtherByteIsKept) {
   for (int byte = 0; byte < 256; ++byte) {
     if (byte != '\n') bytes += static_cast<char>(byte);
   }
-  EXPECT_EQ(Read(bytes + "\n" + bytes), (Records{bytes, bytes}));
-  EXPECT_EQ(Read("carriage return\r\n\r\n"), (Records{"carriage return\r", "\r"}));
+  EXPECT_EQ(ReadLines(bytes + "\n" + bytes), (Records{bytes, bytes}));
+  EXPECT_EQ(ReadLines("carriage return\r\n\r\n"), (Records{"carriage return\r", "\r"}));
 }
 
 TEST(TextLineTest, AgreesWithGetline) {
@@ -75,7 +75,7 @@ TEST(TextLineTest, AgreesWithGetline) {
     for (std::string line; std::getline(stream, line);) expected.push_back(line);
     const size_t chunk = 1 + random.Below(100);
     const size_t capacity = RecordReader::kMinInputBytes + random.Below(100);
-    ASSERT_EQ(Read(bytes, chunk, capacity), expected) << "round " << round;
+    ASSERT_EQ(ReadLines(bytes, chunk, capacity), expected) << "round " << round;
   }
 }
 
@@ -86,9 +86,9 @@ TEST(TextLineTest, LinesThatEndWhereTheBufferEndsComeBack) {
     std::string bytes;
     for (const std::string& line : expected) bytes += line + "\n";
     for (const size_t chunk : {size_t{1}, size_t{63}, size_t{64}, size_t{65}, SIZE_MAX}) {
-      ASSERT_EQ(Read(bytes, chunk, kCapacity), expected) << before;
+      ASSERT_EQ(ReadLines(bytes, chunk, kCapacity), expected) << before;
       // Without the last newline.
-      ASSERT_EQ(Read(bytes.substr(0, bytes.size() - 1), chunk, kCapacity), expected) << before;
+      ASSERT_EQ(ReadLines(bytes.substr(0, bytes.size() - 1), chunk, kCapacity), expected) << before;
     }
   }
 }
@@ -262,7 +262,7 @@ TEST(TextLineTest, CompressedTextIsRefused) {
           << outcome.error;
     }
   }
-  EXPECT_EQ(Read("x^2\nx y\n", 1), (Records{"x^2", "x y"}));
+  EXPECT_EQ(ReadLines("x^2\nx y\n", 1), (Records{"x^2", "x y"}));
 }
 
 TEST(TextLineTest, TheBeginningOfAHeaderComesBeforeAnError) {

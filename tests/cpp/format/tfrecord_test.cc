@@ -34,16 +34,12 @@ using ::pipemode::testing::ReadOutcome;
 using ::pipemode::testing::ReadRecords;
 using ::pipemode::testing::Records;
 using ::pipemode::testing::StringSink;
+using ::pipemode::testing::TfRecord;
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
 constexpr size_t kFrameBytes = kTfRecordHeaderBytes + kTfRecordFooterBytes;
-
-const FormatCase& TfRecord() {
-  static const FormatCase format = AllFormats()[0];
-  return format;
-}
 
 // A header with a good CRC, whatever the length.
 std::string Header(uint64_t length) {
@@ -53,8 +49,9 @@ std::string Header(uint64_t length) {
   return header;
 }
 
-ReadOutcome Read(const std::string& bytes, size_t capacity = BufferedReader::kDefaultCapacity,
-                 uint64_t max_record_bytes = kDefaultMaxRecordBytes) {
+ReadOutcome ReadTfRecords(const std::string& bytes,
+                          size_t capacity = BufferedReader::kDefaultCapacity,
+                          uint64_t max_record_bytes = kDefaultMaxRecordBytes) {
   StreamOptions options = TfRecord().options();
   options.max_record_bytes = max_record_bytes;
   return ReadRecords(MakeSource(bytes), options, capacity);
@@ -67,7 +64,7 @@ TEST(TFRecordTest, ReadsWhatTensorFlowWrites) {
       "\3\0\0\0\0\0\0\0\xb0\x99\x49\x0e"
       "abc\x6e\x57\xf1\x21",
       16 + 19);
-  const ReadOutcome outcome = Read(bytes);
+  const ReadOutcome outcome = ReadTfRecords(bytes);
   EXPECT_EQ(outcome.error, "");
   EXPECT_EQ(outcome.records, (Records{"", "abc"}));
 }
@@ -83,7 +80,7 @@ TEST(TFRecordTest, EverySingleBitFlipIsNoticed) {
       for (int bit = 0; bit < 8; ++bit) {
         std::string flipped = encoded.bytes;
         flipped[at] = static_cast<char>(flipped[at] ^ (1 << bit));
-        const ReadOutcome outcome = Read(flipped, capacity);
+        const ReadOutcome outcome = ReadTfRecords(flipped, capacity);
         ASSERT_TRUE(outcome.data_loss) << "byte " << at << " bit " << bit;
         // A payload, or its CRC, spoils one record; a length, or its CRC, the rest of the stream.
         ASSERT_EQ(outcome.corrupt_record, at >= begin + kTfRecordHeaderBytes) << at;
@@ -119,7 +116,7 @@ TEST(TFRecordTest, ACorruptPayloadDoesNotSpoilTheNextRecord) {
 TEST(TFRecordTest, AHugeLengthAllocatesNothing) {
   for (const uint64_t length : {uint64_t{1} << 60, uint64_t{1} << 63, ~uint64_t{0},
                                 uint64_t{1} << 32, kDefaultMaxRecordBytes + 1}) {
-    const ReadOutcome outcome = Read(Header(length) + "only a few bytes");
+    const ReadOutcome outcome = ReadTfRecords(Header(length) + "only a few bytes");
     EXPECT_TRUE(outcome.data_loss);
     EXPECT_THAT(outcome.error,
                 AllOf(HasSubstr(std::to_string(length)), HasSubstr("max_record_bytes")));
@@ -130,8 +127,9 @@ TEST(TFRecordTest, AHugeLengthAllocatesNothing) {
 TEST(TFRecordTest, AHugeLengthThatIsAllowedAllocatesWhatArrives) {
   for (const uint64_t length : {uint64_t{1} << 60, uint64_t{1} << 40, kDefaultMaxRecordBytes}) {
     for (const size_t arrives : {size_t{0}, size_t{10}, size_t{1} << 20}) {
-      const ReadOutcome outcome = Read(Header(length) + std::string(arrives, 'x'),
-                                       BufferedReader::kDefaultCapacity, uint64_t{1} << 62);
+      const ReadOutcome outcome =
+          ReadTfRecords(Header(length) + std::string(arrives, 'x'),
+                        BufferedReader::kDefaultCapacity, uint64_t{1} << 62);
       EXPECT_TRUE(outcome.data_loss);
       EXPECT_THAT(outcome.error,
                   AllOf(HasSubstr("the stream ends inside a payload of " + std::to_string(length) +
@@ -144,13 +142,13 @@ TEST(TFRecordTest, AHugeLengthThatIsAllowedAllocatesWhatArrives) {
 TEST(TFRecordTest, HintsAtTheLikelyCauseOfABadStart) {
   const Records records = {"some", "records"};
   const FormatCase record_io = AllFormats()[1];
-  EXPECT_THAT(Read(Encode(record_io, records).bytes).error,
+  EXPECT_THAT(ReadTfRecords(Encode(record_io, records).bytes).error,
               AllOf(HasSubstr("length CRC mismatch"), HasSubstr("record_format='RecordIO'")));
   for (const char* text : {"plain text that is long enough", "short"}) {
-    EXPECT_THAT(Read(text).error,
+    EXPECT_THAT(ReadTfRecords(text).error,
                 AllOf(HasSubstr("length CRC mismatch"), HasSubstr("record_format='TextLine'")));
   }
-  EXPECT_THAT(Read(std::string(30, '\x01')).error,
+  EXPECT_THAT(ReadTfRecords(std::string(30, '\x01')).error,
               AllOf(HasSubstr("length CRC mismatch"), HasSubstr("is this really TFRecord"),
                     HasSubstr("compression")));
 }
@@ -160,7 +158,7 @@ TEST(TFRecordTest, HintsOnlyAtTheStart) {
   const FormatCase record_io = AllFormats()[1];
   for (const std::string& garbage :
        {std::string("text behind a record"), Encode(record_io, {"RecordIO inside"}).bytes}) {
-    EXPECT_THAT(Read(good + garbage).error,
+    EXPECT_THAT(ReadTfRecords(good + garbage).error,
                 AllOf(HasSubstr("length CRC mismatch"), HasSubstr("corrupt from here on"),
                       Not(HasSubstr("pass "))));
   }
@@ -168,7 +166,7 @@ TEST(TFRecordTest, HintsOnlyAtTheStart) {
 
 TEST(TFRecordTest, SaysWhereGzipBeginsBehindPlainRecords) {
   const std::string good = Encode(TfRecord(), {"good"}).bytes;
-  EXPECT_THAT(Read(good + Gzip(good)).error,
+  EXPECT_THAT(ReadTfRecords(good + Gzip(good)).error,
               AllOf(HasSubstr("length CRC mismatch"), HasSubstr("gzip data begins here")));
 }
 

@@ -61,6 +61,16 @@ inline std::vector<FormatCase> FramedFormats() {
   return formats;
 }
 
+inline const FormatCase& TfRecord() {
+  static const FormatCase format = AllFormats()[0];
+  return format;
+}
+
+inline const FormatCase& RecordIo() {
+  static const FormatCase format = AllFormats()[1];
+  return format;
+}
+
 inline std::string RecordIoMagic() {
   std::string magic(kRecordIoMagicBytes, '\0');
   StoreLittleEndian32(kRecordIoMagic, magic.data());

@@ -26,6 +26,7 @@
 #include "testing/random.h"
 #include "testing/record_formats.h"
 #include "testing/temp_dir.h"
+#include "tf/tensor_records.h"
 
 namespace pipemode {
 namespace {
@@ -38,6 +39,7 @@ using ::pipemode::testing::kPatience;
 using ::pipemode::testing::MakeFiles;
 using ::pipemode::testing::Random;
 using ::pipemode::testing::Records;
+using ::pipemode::testing::RecordsOf;
 using ::pipemode::testing::TempDir;
 using tensorflow::Tensor;
 using tensorflow::tstring;
@@ -52,13 +54,6 @@ const FormatCase kRecordIo = testing::AllFormats()[1];
 Records Numbered(size_t count) {
   Records records;
   for (size_t i = 0; i < count; ++i) records.push_back(std::to_string(i));
-  return records;
-}
-
-Records RecordsOf(const Tensor& tensor) {
-  Records records;
-  const auto strings = tensor.flat<tstring>();
-  for (int64_t i = 0; i < strings.size(); ++i) records.emplace_back(strings(i));
   return records;
 }
 

@@ -19,12 +19,14 @@
 #include "testing/environment.h"
 #include "testing/random.h"
 #include "testing/record_formats.h"
+#include "tf/tensor_records.h"
 
 namespace pipemode {
 namespace {
 
 using ::pipemode::testing::Random;
 using ::pipemode::testing::Records;
+using ::pipemode::testing::RecordsOf;
 using ::pipemode::testing::ScopedAllocationFault;
 using tensorflow::Tensor;
 using tensorflow::tstring;
@@ -38,13 +40,6 @@ constexpr size_t kLarge = 10'000;
 Records RecordsOf(RecordArray& array) {
   Records records;
   for (size_t i = 0; i < array.size(); ++i) records.emplace_back(array.data()[i]);
-  return records;
-}
-
-Records RecordsOf(const Tensor& tensor) {
-  Records records;
-  const auto strings = tensor.flat<tstring>();
-  for (int64_t i = 0; i < strings.size(); ++i) records.emplace_back(strings(i));
   return records;
 }
 
