@@ -19,6 +19,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
+# Keras imports scikit-learn wherever it is: a fifth of what the import of TensorFlow costs, and the
+# tests start many processes that import it. Only the examples need scikit-learn.
+WITHOUT_SKLEARN = str(Path(__file__).with_name("without_sklearn"))
+if WITHOUT_SKLEARN not in sys.path:  # workers of pytest-xdist get the path of their parent
+    sys.path.insert(0, WITHOUT_SKLEARN)
+    os.environ["PYTHONPATH"] = os.pathsep.join(
+        filter(None, [WITHOUT_SKLEARN, os.environ.get("PYTHONPATH")])
+    )
+
 JOB_VARIABLES = ["SAGEMAKER_BASE_DIR", "SM_INPUT_DIR", "SM_INPUT_CONFIG_DIR"]
 
 
@@ -42,6 +51,14 @@ def _no_iterator_left():
         gc.collect()
         if gc.get_freeze_count() == 0:
             gc.freeze()  # what imports have made; to look at all of it each time takes too long
+
+
+@pytest.fixture
+def scikit_learn(monkeypatch):
+    """Has scikit-learn as users have it, here and in processes that are started."""
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != WITHOUT_SKLEARN])
+    paths = os.environ["PYTHONPATH"].split(os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(p for p in paths if p != WITHOUT_SKLEARN))
 
 
 @dataclasses.dataclass(frozen=True)

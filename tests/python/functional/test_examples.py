@@ -21,7 +21,7 @@ import pytest
 import tensorflow as tf
 from sagemaker_tensorflow import records
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.usefixtures("scikit_learn")]
 
 ROOT = Path(__file__).parents[3]
 DEMO = [sys.executable, str(ROOT / "examples" / "demo.py")]
