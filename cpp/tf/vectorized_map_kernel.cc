@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "tensorflow/core/data/captured_function.h"
 #include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/dataset.h"
@@ -43,20 +44,6 @@ Elements ElementsOf(const std::string& name) {
   if (name == "single") return Elements::kSingle;
   if (name == "batches") return Elements::kBatches;
   return name == "fused_batches" ? Elements::kFusedBatches : Elements::kWholeBatches;
-}
-
-// Whether tf.data makes one transformation of `map` and the `batch` behind it: unless the options
-// say otherwise.
-bool FusesMapAndBatch(const tensorflow::data::Options* options) {
-  if (options == nullptr) return true;
-  const auto& optimization = options->optimization_options();
-  if (optimization.optional_map_and_batch_fusion_case() ==
-      tensorflow::data::OptimizationOptions::kMapAndBatchFusion) {
-    return optimization.map_and_batch_fusion();
-  }
-  return optimization.optional_apply_default_optimizations_case() !=
-             tensorflow::data::OptimizationOptions::kApplyDefaultOptimizations ||
-         optimization.apply_default_optimizations();
 }
 
 // The components of an element of tf.data, of a record or of what the function made of one.
@@ -155,10 +142,12 @@ class VectorizedMapDatasetOp final : public data::UnaryDatasetOpKernel {
 class VectorizedMapDatasetOp::Dataset final : public data::DatasetBase {
  public:
   Dataset(OpKernelContext* ctx, const VectorizedMapDatasetOp& op, const data::DatasetBase* input,
-          std::unique_ptr<data::CapturedFunction> function,
+          const data::DatasetBase* probe, std::unique_ptr<data::CapturedFunction> function,
           std::unique_ptr<data::CapturedFunction> batch_function, int64_t num_records)
       : DatasetBase(data::DatasetContext(ctx)),
         input_(input),
+        probe_(probe),
+        is_fused_(absl::StrContains(probe->type_string(), "MapAndBatch")),
         function_(std::move(function)),
         batch_function_(std::move(batch_function)),
         num_records_(num_records),
@@ -169,9 +158,13 @@ class VectorizedMapDatasetOp::Dataset final : public data::DatasetBase {
         output_types_(op.output_types_),
         output_shapes_(op.output_shapes_) {
     input_->Ref();
+    probe_->Ref();
   }
 
-  ~Dataset() override { input_->Unref(); }
+  ~Dataset() override {
+    input_->Unref();
+    probe_->Unref();
+  }
 
   std::unique_ptr<data::IteratorBase> MakeIteratorInternal(
       const std::string& prefix) const override;
@@ -206,6 +199,8 @@ class VectorizedMapDatasetOp::Dataset final : public data::DatasetBase {
   class Iterator;
 
   const data::DatasetBase* const input_;
+  const data::DatasetBase* const probe_;
+  const bool is_fused_;  // what tf.data has made of the probe
   const std::unique_ptr<data::CapturedFunction> function_;
   const std::unique_ptr<data::CapturedFunction> batch_function_;
   const int64_t num_records_;  // or what tf.data says of those not known, or without end
@@ -225,7 +220,6 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
 
   absl::Status Initialize(data::IteratorContext* ctx) override {
     const std::lock_guard<std::mutex> lock(mu_);
-    is_fused_ = FusesMapAndBatch(ctx->options());
     TF_RETURN_IF_ERROR(dataset()->input_->MakeIterator(ctx, this, prefix(), &input_));
     TF_RETURN_IF_ERROR(dataset()->function_->Instantiate(ctx, &function_));
     return dataset()->batch_function_->Instantiate(ctx, &batch_function_);
@@ -241,7 +235,7 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
       case Elements::kBatches:
         return NextBatch(ctx, out_tensors, end_of_sequence);
       case Elements::kFusedBatches:
-        if (!is_fused_) return NextBatch(ctx, out_tensors, end_of_sequence);
+        if (!dataset()->is_fused_) return NextBatch(ctx, out_tensors, end_of_sequence);
         break;
       case Elements::kWholeBatches:
         break;
@@ -416,7 +410,6 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
 
   const size_t batch_size_;
   std::mutex mu_;  // guards all below
-  bool is_fused_ = true;
   std::unique_ptr<data::IteratorBase> input_;
   std::unique_ptr<data::InstantiatedCapturedFunction> function_;
   std::unique_ptr<data::InstantiatedCapturedFunction> batch_function_;
@@ -491,8 +484,10 @@ absl::Status VectorizedMapDatasetOp::Dataset::AsGraphDefInternal(data::Serializa
                                                                  DatasetGraphDefBuilder* b,
                                                                  tensorflow::Node** output) const {
   tensorflow::Node* input = nullptr;
+  tensorflow::Node* probe = nullptr;
   tensorflow::Node* num_records = nullptr;
   TF_RETURN_IF_ERROR(b->AddInputDataset(ctx, input_, &input));
+  TF_RETURN_IF_ERROR(b->AddInputDataset(ctx, probe_, &probe));
   TF_RETURN_IF_ERROR(b->AddScalar(num_records_, &num_records));
   std::vector<tensorflow::Node*> captured;
   std::vector<tensorflow::Node*> batch_captured;
@@ -513,8 +508,8 @@ absl::Status VectorizedMapDatasetOp::Dataset::AsGraphDefInternal(data::Serializa
   add("elements", elements_name_);
   add("batch_size", batch_size_);
   add("drop_remainder", drop_remainder_);
-  return b->AddDataset(this, {{0, input}, {3, num_records}}, {{1, captured}, {2, batch_captured}},
-                       attributes, output);
+  return b->AddDataset(this, {{0, input}, {3, num_records}, {4, probe}},
+                       {{1, captured}, {2, batch_captured}}, attributes, output);
 }
 
 VectorizedMapDatasetOp::VectorizedMapDatasetOp(OpKernelConstruction* ctx)
@@ -540,8 +535,10 @@ void VectorizedMapDatasetOp::MakeDataset(OpKernelContext* ctx, data::DatasetBase
   OP_REQUIRES_OK(ctx, data::ParseScalarArgument<int64_t>(ctx, "num_records", &num_records));
   OP_REQUIRES(ctx, input->output_dtypes().size() > 1 + output_types_.size(),
               absl::InvalidArgumentError("the input must have records behind the results"));
-  *output =
-      new Dataset(ctx, *this, input, std::move(function), std::move(batch_function), num_records);
+  data::DatasetBase* probe = nullptr;
+  OP_REQUIRES_OK(ctx, data::GetDatasetFromVariantTensor(ctx->input(ctx->num_inputs() - 1), &probe));
+  *output = new Dataset(ctx, *this, input, probe, std::move(function), std::move(batch_function),
+                        num_records);
 }
 
 REGISTER_KERNEL_BUILDER(Name("PipeModeVectorizedMapDataset").Device(tensorflow::DEVICE_CPU),

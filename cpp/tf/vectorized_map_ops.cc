@@ -37,6 +37,7 @@ REGISTER_OP("PipeModeVectorizedMapDataset")
     .Input("f_captured: Tf_captured")
     .Input("batch_f_captured: Tbatch_f_captured")
     .Input("num_records: int64")
+    .Input("fusion_probe: variant")
     .Output("handle: variant")
     .Attr("f: func")
     .Attr("batch_f: func")
@@ -62,12 +63,13 @@ input_dataset: The batches; the last may be smaller.
 f_captured: What `f` captures.
 batch_f_captured: What `batch_f` captures.
 num_records: The cardinality of the records.
+fusion_probe: Any `map` and `batch`. tf.data makes one transformation of the two, in the whole
+  pipeline, unless its options say otherwise.
 f: A function of one record.
 batch_f: The same for a vector of records, with the same results in another first dimension.
 elements: `single`: a record's results, as of `map`. `batches`: as of `map` and `batch`, where the
   batch after an error begins behind the record in error. `whole_batches`: as of `map_and_batch`,
-  where an error costs its batch. `fused_batches`: the one or the other, as the options of tf.data
-  say of `map_and_batch_fusion`.
+  where an error costs its batch. `fused_batches`: the one or the other, as `fusion_probe` tells.
 batch_size: Records in an element of the input; likewise in one of the output unless that is
   `single`.
 drop_remainder: Whether a last batch that is smaller is dropped.

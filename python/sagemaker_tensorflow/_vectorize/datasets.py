@@ -318,6 +318,7 @@ def _vectorized(
         f_captured=function.captured_inputs,
         batch_f_captured=of_batch.captured_inputs,
         num_records=records.cardinality(),
+        fusion_probe=tf.data.Dataset.range(1).map(tf.negative).batch(1)._variant_tensor,
         f=function,
         batch_f=of_batch,
         elements=elements,
