@@ -4,6 +4,7 @@
 // records of such a batch go through one by one, so that what comes out, errors included, is what
 // tf.data gives where each record is mapped by itself.
 #include <algorithm>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -69,17 +70,34 @@ absl::Status SliceOf(Components* batch, int64_t row, Components* slice) {
   return absl::OkStatus();
 }
 
-// Makes a batch of rows, as tf.data does, whose error for rows of different shapes it gives. Leaves
-// the rows in no state to be used.
-absl::Status Stack(const std::vector<Components>& rows, Components* batch) {
+// What the function made of one record.
+struct Mapped {
+  absl::Status status;
+  Components results;
+};
+
+std::vector<Mapped>::const_iterator FirstBad(const std::vector<Mapped>& mapped) {
+  return std::find_if(mapped.begin(), mapped.end(),
+                      [](const Mapped& one) { return !one.status.ok(); });
+}
+
+// Whether each of `results` has a row for each of `count` records. Else the batch form is wrong.
+bool HaveRows(const Components& results, int64_t count) {
+  return std::all_of(results.begin(), results.end(), [count](const Tensor& result) {
+    return result.dims() > 0 && result.dim_size(0) == count;
+  });
+}
+
+// Makes a batch of rows, as tf.data does, whose error for rows of different shapes it gives.
+absl::Status Stack(const std::vector<Mapped>& rows, Components* batch) {
   batch->clear();
-  for (size_t component = 0; component < rows[0].size(); ++component) {
-    const Tensor& first = rows[0][component];
+  for (size_t component = 0; component < rows[0].results.size(); ++component) {
+    const Tensor& first = rows[0].results[component];
     TensorShape shape = first.shape();
     TF_RETURN_IF_ERROR(shape.InsertDimWithStatus(0, static_cast<int64_t>(rows.size())));
     Tensor stacked(first.dtype(), shape);
     for (size_t row = 0; row < rows.size(); ++row) {
-      const Tensor& element = rows[row][component];
+      const Tensor& element = rows[row].results[component];
       if (element.shape() != first.shape()) {
         return absl::InvalidArgumentError(
             "Cannot batch tensors with different shapes in component " + std::to_string(component) +
@@ -92,6 +110,18 @@ absl::Status Stack(const std::vector<Components>& rows, Components* batch) {
     batch->push_back(std::move(stacked));
   }
   return absl::OkStatus();
+}
+
+// The records of a batch, which stays as it is.
+std::vector<Components> RowsOf(const Components& records) {
+  std::vector<Components> rows(static_cast<size_t>(records[0].dim_size(0)));
+  for (const Tensor& component : records) {
+    const auto strings = component.flat<tstring>();
+    for (size_t row = 0; row < rows.size(); ++row) {
+      rows[row].emplace_back(strings(static_cast<int64_t>(row)));
+    }
+  }
+  return rows;
 }
 
 // Makes a batch of the first `count` records, which stay as they are.
@@ -266,54 +296,88 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
     batch->results.assign(element.begin() + 1, records);
     batch->records.assign(records, element.end());
     batch->size = batch->records[0].dim_size(0);
+    batch->is_ok = batch->is_ok && HaveRows(batch->results, batch->size);
     return absl::OkStatus();
   }
 
-  // As `map`, whose function must not end the sequence.
-  absl::Status Map(data::IteratorContext* ctx, Components record, Components* results) {
-    absl::Status status = function_->Run(ctx, std::move(record), results, model_node());
-    if (absl::IsOutOfRange(status)) {
-      return absl::InvalidArgumentError("Function invocation produced OutOfRangeError: " +
-                                        std::string(status.message()));
+  // Maps records one by one, as many at once as there are threads for it.
+  std::vector<Mapped> MapAll(data::IteratorContext* ctx, std::vector<Components> records) {
+    std::vector<Mapped> all(records.size());
+    std::mutex mu;
+    std::condition_variable done;
+    size_t left = all.size();
+    for (size_t row = 0; row < all.size(); ++row) {
+      Mapped& mapped = all[row];
+      function_->RunAsync(
+          ctx, std::move(records[row]), &mapped.results,
+          [&mapped, &mu, &done, &left](const absl::Status& status) {
+            const std::lock_guard<std::mutex> lock(mu);
+            mapped.status = status;
+            if (--left == 0) done.notify_one();
+          },
+          /*node=*/nullptr);
     }
-    return status;
+    std::unique_lock<std::mutex> lock(mu);
+    done.wait(lock, [&left] { return left == 0; });
+    for (Mapped& mapped : all) {
+      if (!absl::IsOutOfRange(mapped.status)) continue;
+      // The function of `map` must not end the sequence.
+      mapped.status = absl::InvalidArgumentError("Function invocation produced OutOfRangeError: " +
+                                                 std::string(mapped.status.message()));
+    }
+    return all;
   }
 
   static bool IsCancelled(data::IteratorContext* ctx) {
     return ctx->cancellation_manager() != nullptr && ctx->cancellation_manager()->IsCancelled();
   }
 
+  static absl::Status CancelledDuringMap() {
+    return absl::CancelledError("cancelled while records were mapped");
+  }
+
   absl::Status NextSingle(data::IteratorContext* ctx, Components* out, bool* end_of_sequence) {
     while (row_ == current_.size) {
       current_ = {};
+      mapped_.clear();
       row_ = 0;
       TF_RETURN_IF_ERROR(Read(ctx, &current_, end_of_sequence));
       if (*end_of_sequence) return absl::OkStatus();
     }
     *end_of_sequence = false;
     if (current_.is_ok) return SliceOf(&current_.results, row_++, out);
-    Components record;
-    TF_RETURN_IF_ERROR(SliceOf(&current_.records, row_++, &record));
-    return Map(ctx, std::move(record), out);
+    if (mapped_.empty()) {
+      std::vector<Mapped> mapped = MapAll(ctx, RowsOf(current_.records));
+      if (IsCancelled(ctx)) return CancelledDuringMap();
+      mapped_ = std::move(mapped);
+    }
+    Mapped& mapped = mapped_[static_cast<size_t>(row_++)];
+    *out = std::move(mapped.results);
+    return mapped.status;
   }
 
   absl::Status NextWholeBatch(data::IteratorContext* ctx, Components* out, bool* end_of_sequence) {
-    Batch batch;
-    TF_RETURN_IF_ERROR(Read(ctx, &batch, end_of_sequence));
-    if (*end_of_sequence) return absl::OkStatus();
-    std::vector<Components> rows;
-    for (int64_t row = 0; !batch.is_ok && row < batch.size; ++row) {
-      Components record;
-      TF_RETURN_IF_ERROR(SliceOf(&batch.records, row, &record));
-      TF_RETURN_IF_ERROR(Map(ctx, std::move(record), &rows.emplace_back()));
-    }
-    if (dataset()->drop_remainder_ && static_cast<size_t>(batch.size) < batch_size_) {
-      *end_of_sequence = true;  // only the last is smaller
+    for (;;) {
+      Batch batch;
+      TF_RETURN_IF_ERROR(Read(ctx, &batch, end_of_sequence));
+      if (*end_of_sequence) return absl::OkStatus();
+      std::vector<Mapped> mapped;
+      if (!batch.is_ok) {
+        mapped = MapAll(ctx, RowsOf(batch.records));
+        if (IsCancelled(ctx)) return CancelledDuringMap();
+        const auto bad = FirstBad(mapped);
+        const bool has_bad = bad != mapped.end();
+        const absl::Status status = has_bad ? bad->status : absl::OkStatus();
+        // Of several errors the first counts, and so does a row of another shape.
+        mapped.erase(bad, mapped.end());
+        if (!mapped.empty()) TF_RETURN_IF_ERROR(Stack(mapped, out));
+        if (has_bad) return status;
+      } else {
+        *out = std::move(batch.results);
+      }
+      if (dataset()->drop_remainder_ && static_cast<size_t>(batch.size) < batch_size_) continue;
       return absl::OkStatus();
     }
-    if (!batch.is_ok) return Stack(rows, out);
-    *out = std::move(batch.results);
-    return absl::OkStatus();
   }
 
   absl::Status NextBatch(data::IteratorContext* ctx, Components* out, bool* end_of_sequence) {
@@ -333,7 +397,7 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
         *out = std::move(batch.results);
         return absl::OkStatus();
       }
-      TF_RETURN_IF_ERROR(Carry(&batch));
+      Carry(batch.records);
     }
     return NextOfCarried(ctx, out, end_of_sequence);
   }
@@ -343,7 +407,7 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
     while (carried_.size() < batch_size_ && !input_ended_ && input_error_.ok()) {
       Batch batch;
       input_error_ = Read(ctx, &batch, &input_ended_);
-      if (input_error_.ok() && !input_ended_) TF_RETURN_IF_ERROR(Carry(&batch));
+      if (input_error_.ok() && !input_ended_) Carry(batch.records);
     }
     if (!input_error_.ok() && IsCancelled(ctx)) {
       return std::exchange(input_error_, absl::OkStatus());
@@ -354,22 +418,23 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
     if (is_wanted) {
       const absl::Status status =
           batch_function_->Run(ctx, StackRecords(carried_, count), out, model_node());
-      if (!status.ok() && IsCancelled(ctx)) return status;
-      if (status.ok()) {
+      if (IsCancelled(ctx)) return CancelledDuringMap();
+      if (status.ok() && HaveRows(*out, static_cast<int64_t>(count))) {
         Drop(count);
         return status;
       }
     }
-    std::vector<Components> rows;
-    for (size_t row = 0; row < count; ++row) {
-      const absl::Status status = Map(ctx, carried_[row], &rows.emplace_back());
-      if (status.ok()) continue;
+    const auto end = carried_.begin() + static_cast<std::ptrdiff_t>(count);
+    std::vector<Mapped> mapped = MapAll(ctx, {carried_.begin(), end});
+    if (IsCancelled(ctx)) return CancelledDuringMap();
+    const auto bad = FirstBad(mapped);
+    if (bad != mapped.end()) {
       // tf.data drops what it has gathered of the batch, and begins anew behind the bad record.
-      if (!IsCancelled(ctx)) Drop(row + 1);
-      return status;
+      Drop(static_cast<size_t>(bad - mapped.begin()) + 1);
+      return bad->status;
     }
     Drop(count);
-    if (is_wanted) return Stack(rows, out);
+    if (is_wanted) return Stack(mapped, out);
     if (!input_error_.ok()) return std::exchange(input_error_, absl::OkStatus());
     *end_of_sequence = true;
     return absl::OkStatus();
@@ -397,11 +462,8 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
     return absl::OkStatus();
   }
 
-  absl::Status Carry(Batch* batch) {
-    for (int64_t row = 0; row < batch->size; ++row) {
-      TF_RETURN_IF_ERROR(SliceOf(&batch->records, row, &carried_.emplace_back()));
-    }
-    return absl::OkStatus();
+  void Carry(const Components& records) {
+    for (Components& record : RowsOf(records)) carried_.push_back(std::move(record));
   }
 
   void Drop(size_t count) {
@@ -413,8 +475,10 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
   std::unique_ptr<data::IteratorBase> input_;
   std::unique_ptr<data::InstantiatedCapturedFunction> function_;
   std::unique_ptr<data::InstantiatedCapturedFunction> batch_function_;
-  // Of single elements: the batch in hand, and the next one's row in it.
+  // Of single elements: the batch in hand, what the function made of it record by record, if it had
+  // to, and the next one's row in it.
   Batch current_;
+  std::vector<Mapped> mapped_;
   int64_t row_ = 0;
   // Of batches, from an error on until they are used up: records that belong to the next batches.
   std::deque<Components> carried_;
@@ -465,12 +529,12 @@ absl::Status VectorizedMapDatasetOp::Dataset::Iterator::RestoreInternal(
   carried_.clear();
   TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kCarried, &value));
   if (value > 0) {
-    Batch batch;
-    batch.size = value;
-    TF_RETURN_IF_ERROR(ReadComponents(ctx, reader, kCarriedRecords, &batch.records));
-    TF_RETURN_IF_ERROR(Carry(&batch));
+    Components records;
+    TF_RETURN_IF_ERROR(ReadComponents(ctx, reader, kCarriedRecords, &records));
+    Carry(records);
   }
   current_ = {};
+  mapped_.clear();
   TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kRow, &row_));
   TF_RETURN_IF_ERROR(reader->ReadScalar(prefix(), kSize, &current_.size));
   if (row_ == current_.size) return absl::OkStatus();

@@ -16,6 +16,7 @@ else:
     tf = tensorflow()
 
 _CALLS = frozenset({"PartitionedCall", "StatefulPartitionedCall"})
+_XLA = "_XlaMustCompile"
 _OPAQUE = frozenset({tf.resource, tf.variant})
 
 
@@ -49,8 +50,10 @@ def batch_form(function: Any) -> Any:
     traced = tf.function(of_batch, input_signature=signature, autograph=False)
     try:
         return traced.get_concrete_function()
-    except (TypeError, ValueError) as error:
-        raise NoBatchFormError(f"it cannot be traced for batches: {error}") from error
+    except NoBatchFormError:
+        raise
+    except Exception as error:  # the script has done nothing wrong
+        raise NoBatchFormError(f"it cannot be traced for batches: {error!r}") from error
 
 
 def _refuse_effects(graph: tf.Graph) -> None:
@@ -95,6 +98,8 @@ def _needed(graph: tf.Graph) -> set[str]:
 def _make(op: tf.Operation, inputs: list[Value], size: tf.Tensor) -> list[Value]:
     if any(tensor.dtype in _OPAQUE for tensor in [*op.inputs, *op.outputs]):
         raise NoBatchFormError(f"op {op.type} ('{op.name}') works on more than values")
+    if op.device and "CPU" not in op.device.upper():
+        raise NoBatchFormError(f"op {op.type} ('{op.name}') is for {op.device}")
     if op.type in _CALLS:
         return _run(_body(op), inputs, size)
     if not any(value.is_stacked for value in inputs):
@@ -109,7 +114,11 @@ def _make(op: tf.Operation, inputs: list[Value], size: tf.Tensor) -> list[Value]
 
 def _body(op: tf.Operation) -> Any:
     """The graph of the function that an op calls."""
-    graph = getattr(op.graph._get_function(op.get_attr("f").name), "graph", None)
+    function = op.graph._get_function(op.get_attr("f").name)
+    graph = getattr(function, "graph", None)
     if graph is None:
         raise NoBatchFormError(f"op {op.type} ('{op.name}') calls what cannot be looked into")
+    definition = getattr(function, "function_def", None) or function.definition
+    if any(attributes[_XLA].b for attributes in (op.node_def.attr, definition.attr)):
+        raise NoBatchFormError(f"op {op.type} ('{op.name}') calls what XLA compiles")
     return graph

@@ -32,23 +32,11 @@ _BYTES_AT_ONCE = 256 << 20
 _OF_RECORDS = (
     "cache", "filter", "prefetch", "repeat", "shard", "shuffle", "skip", "take", "with_options"
 )  # fmt: skip
+# A shuffle buffer is filled by so many records at a time.
+_SHUFFLED_AT_ONCE = 128
 
-
-class Step(NamedTuple):
-    """A transformation of records, or of what a function made of them.
-
-    Attributes:
-        name: The method of ``tf.data.Dataset``.
-        again: Does it to another dataset of the same elements.
-        of_batches: Does it to a dataset of batches of that size, if it may as well come behind
-            ``batch``.
-        most: How many elements it may need, as far as that is known, before it gives one.
-    """
-
-    name: str
-    again: Callable[[tf.data.Dataset], tf.data.Dataset]
-    of_batches: Callable[[tf.data.Dataset, int], tf.data.Dataset] | None = None
-    most: int | None = None
+# Does to batches, of a size, what ``prefetch`` or ``with_options`` did to their elements.
+OfBatches = Callable[[tf.data.Dataset, int], tf.data.Dataset]
 
 
 class RecordDataset(tf.data.Dataset):  # type: ignore[misc]
@@ -107,13 +95,15 @@ class FollowingDataset(RecordDataset):
     Args:
         plain: The result of ``tf.data``.
         before: The records before it.
-        step: The transformation.
+        of_batches: The transformation, if it may as well come behind ``batch``.
     """
 
-    def __init__(self, plain: tf.data.Dataset, before: RecordDataset, step: Step) -> None:
+    def __init__(
+        self, plain: tf.data.Dataset, before: RecordDataset, of_batches: OfBatches | None
+    ) -> None:
         self._plain = plain
         self._before = before
-        self._step = step
+        self._of_batches = of_batches
         self._vectorizes_map = before._vectorizes_map
         super().__init__(plain._variant_tensor)
 
@@ -126,9 +116,9 @@ class FollowingDataset(RecordDataset):
         return [self._plain]
 
     def _in_batches(self, batch_size: int) -> tf.data.Dataset:
-        if self._step.of_batches is None:
+        if self._of_batches is None:
             return super()._in_batches(batch_size)
-        return self._step.of_batches(self._before._in_batches(batch_size), batch_size)
+        return self._of_batches(self._before._in_batches(batch_size), batch_size)
 
 
 class MappedDataset(tf.data.Dataset):  # type: ignore[misc]
@@ -138,7 +128,8 @@ class MappedDataset(tf.data.Dataset):  # type: ignore[misc]
         plain: The result of ``tf.data``.
         records: The records.
         maps: What was mapped right behind them, one after the other.
-        steps: What was done since.
+        steps: What was done since, all of which may as well come behind ``batch``.
+        is_direct: Whether nothing else was done since.
     """
 
     def __init__(
@@ -146,12 +137,14 @@ class MappedDataset(tf.data.Dataset):  # type: ignore[misc]
         plain: tf.data.Dataset,
         records: RecordDataset,
         maps: tuple[Map, ...],
-        steps: tuple[Step, ...] = (),
+        steps: tuple[OfBatches, ...] = (),
+        is_direct: bool = True,
     ) -> None:
         self._plain = plain
         self._records = records
         self._maps = maps
         self._steps = steps
+        self._is_direct = is_direct
         super().__init__(plain._variant_tensor)
 
     @property
@@ -163,11 +156,37 @@ class MappedDataset(tf.data.Dataset):  # type: ignore[misc]
         """See ``tf.data.Dataset.map``; goes with the ``map`` before it."""
         plain = super().map(map_func, *args, **kwargs)
         call = _map_arguments(args, kwargs)
-        if call is None:
+        if call is None or not self._is_direct:
             return plain
-        if not self._steps:
-            return MappedDataset(plain, self._records, (*self._maps, Map(plain, call)))
-        return self._followed(plain, Map(plain, call).step())
+        return MappedDataset(plain, self._records, (*self._maps, Map(plain, call)))
+
+    def prefetch(self, *args: Any, **kwargs: Any) -> tf.data.Dataset:
+        """See ``tf.data.Dataset.prefetch``."""
+        return self._followed(super().prefetch(*args, **kwargs), _prefetched)
+
+    def with_options(self, *args: Any, **kwargs: Any) -> tf.data.Dataset:
+        """See ``tf.data.Dataset.with_options``."""
+        return self._followed(super().with_options(*args, **kwargs), _with_options)
+
+    def repeat(self, *args: Any, **kwargs: Any) -> tf.data.Dataset:
+        """See ``tf.data.Dataset.repeat``: to map what is repeated, or repeat what is mapped."""
+        plain = super().repeat(*args, **kwargs)
+        records = tf.data.Dataset.repeat(self._records, *args, **kwargs)
+        records = FollowingDataset(records, self._records, None)
+        return MappedDataset(plain, records, self._maps, self._steps, is_direct=False)
+
+    def shuffle(self, buffer_size: Any, *args: Any, **kwargs: Any) -> tf.data.Dataset:
+        """See ``tf.data.Dataset.shuffle``, whose buffer is filled by many records at a time."""
+        try:
+            size = min(_constant(buffer_size), _SHUFFLED_AT_ONCE)
+            mapped = self._single(len(self._maps), size)
+            for step in self._steps:
+                mapped = step(mapped, 1)
+        except NoBatchFormError as reason:
+            _LOG.info("map runs record by record, not in batches: %s", reason)
+            return super().shuffle(buffer_size, *args, **kwargs)
+        _LOG.info("map runs in batches of %d records", size)
+        return mapped.shuffle(buffer_size, *args, **kwargs)
 
     def batch(
         self,
@@ -184,9 +203,12 @@ class MappedDataset(tf.data.Dataset):  # type: ignore[misc]
         # Of several functions the first ones may have a batch form where the last has none.
         for count in range(len(self._maps), 0, -1):
             try:
-                return self._batch_of(count, plain.element_spec, arguments)
+                dataset = self._batch_of(count, plain.element_spec, arguments)
             except NoBatchFormError as reason:
                 reasons.append(reason)
+                continue
+            _LOG.info("map runs in batches of %d records", _constant(batch_size))
+            return dataset
         _LOG.info("map runs record by record, not in batches: %s", reasons[0])
         return plain
 
@@ -194,28 +216,39 @@ class MappedDataset(tf.data.Dataset):  # type: ignore[misc]
         """Does ``batch`` with the first ``count`` functions a batch at a time."""
         batch_size, drop_remainder, *others = arguments
         size, drop = _constant(batch_size), bool(_constant(drop_remainder))
-        maps = self._maps[:count]
-        steps = (*(each.step() for each in self._maps[count:]), *self._steps)
-        behind_batch = [step.of_batches for step in steps if step.of_batches is not None]
-        if others == [None] * len(others) and len(behind_batch) == len(steps):
+        if count == len(self._maps) and others == [None] * len(others):
             # tf.data fuses the two where nothing is between them.
-            elements = "batches" if steps else "fused_batches"
-            dataset = _vectorized(maps, self._records, size, elements, spec, drop)
-            for of_batches in behind_batch:
-                dataset = of_batches(dataset, size)
+            fused = self._is_direct and not self._steps
+            elements = "fused_batches" if fused else "batches"
+            dataset = _vectorized(self._maps, self._records, size, elements, spec, drop)
+            for step in self._steps:
+                dataset = step(dataset, size)
         else:
-            dataset = _vectorized(maps, self._records, size, "single", maps[-1].result.element_spec)
-            for step in steps:
-                dataset = step.again(dataset)
+            dataset = self._single(count, size)
+            for later in self._maps[count:]:
+                dataset = later.again(dataset)
+            for step in self._steps:
+                dataset = step(dataset, 1)
             dataset = tf.data.Dataset.batch(dataset, *arguments)
-        _LOG.info("map runs in batches of %d records", size)
+        if dataset.element_spec != spec:
+            raise NoBatchFormError(f"its results would be {dataset.element_spec}, not {spec}")
         return dataset
+
+    def _single(self, count: int, size: int) -> tf.data.Dataset:
+        """The results of the first ``count`` functions, ``size`` of them made at a time."""
+        maps = self._maps[:count]
+        spec = maps[-1].result.element_spec
+        return _vectorized(maps, self._records, size, "single", spec)
 
     def _inputs(self) -> list[tf.data.Dataset]:
         return [self._plain]
 
-    def _followed(self, plain: tf.data.Dataset, step: Step) -> MappedDataset:
-        return MappedDataset(plain, self._records, self._maps, (*self._steps, step))
+    def _followed(self, plain: tf.data.Dataset, step: _StepMaker) -> tf.data.Dataset:
+        of_batches = step(plain)
+        if of_batches is None:
+            return plain
+        steps = (*self._steps, of_batches)
+        return MappedDataset(plain, self._records, self._maps, steps, is_direct=False)
 
 
 class Map(NamedTuple):
@@ -241,15 +274,21 @@ class Map(NamedTuple):
             raise NoBatchFormError("tf.data does not trace the function")
         return function
 
-    def step(self) -> Step:
-        """The same for another dataset, without tracing the function again."""
+    def again(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
+        """Maps another dataset of the same elements, without tracing the function again.
+
+        Raises:
+            NoBatchFormError: If its arguments or results are not all dense tensors.
+        """
+        if not _is_dense(dataset.element_spec) or not _is_dense(self.result.element_spec):
+            raise NoBatchFormError("the results are not all dense tensors")
 
         def apply(*components: Any) -> Any:
             results = self.function(*tf.nest.flatten(components))
             return tf.nest.pack_sequence_as(self.result.element_spec, tf.nest.flatten(results))
 
         apply = tf.autograph.experimental.do_not_convert(apply)
-        return Step("map", lambda dataset: tf.data.Dataset.map(dataset, apply, **self.call))
+        return tf.data.Dataset.map(dataset, apply, **self.call)
 
 
 class VectorizedDataset(tf.data.Dataset):  # type: ignore[misc]
@@ -293,9 +332,11 @@ def _vectorized(
     Raises:
         NoBatchFormError: If that is not certain to be the same.
     """
-    specs = tf.nest.flatten(element_spec)
-    if not all(isinstance(spec, tf.TensorSpec) for spec in specs):
+    if batch_size < 1:
+        raise NoBatchFormError(f"a batch of {batch_size}")
+    if not _is_dense(element_spec):
         raise NoBatchFormError("the results are not all dense tensors")
+    specs = tf.nest.flatten(element_spec)
     function = _chained(maps, records)
     of_batch = batch_form(function)
     ops = op_library.load()
@@ -336,8 +377,12 @@ def _call_of_batches(call: Mapping[str, Any], function: Any, batch_size: int) ->
     As many calls as there are processors keep them all busy; more would only hold more batches.
     """
     calls = call.get("num_parallel_calls")
-    if calls is None or tf.get_static_value(calls) is None:
-        return dict(call)
+    if calls is None:
+        return {}
+    # The batches must come in the order of the records; within one there is no other.
+    call = {**call, "deterministic": True}
+    if tf.get_static_value(calls) is None:
+        return call
     # Of dimensions that are not known, one is as good as another.
     sizes = [
         tensor.dtype.size * math.prod(length or 1 for length in tensor.shape.as_list())
@@ -391,9 +436,8 @@ def _constant(value: Any) -> int:
     return int(value)
 
 
-def _batches(records: int, batch_size: int) -> int:
-    """How many batches ``records`` are; what stands for a number stays."""
-    return records if records < 0 else max(1, -(-records // batch_size))
+def _is_dense(element_spec: Any) -> bool:
+    return all(isinstance(spec, tf.TensorSpec) for spec in tf.nest.flatten(element_spec))
 
 
 def _map_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any] | None:
@@ -403,42 +447,28 @@ def _map_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str
     return call if set(call) <= {"num_parallel_calls", "deterministic"} else None
 
 
-def _step(name: str, plain: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Step:
-    """What a method of ``tf.data.Dataset`` did that gave ``plain``."""
-    method = getattr(tf.data.Dataset, name)
-    if name == "shuffle":
-        kwargs = _with_seed(plain, args, kwargs)
-        args = args[:1]
+def _prefetched(plain: Any) -> OfBatches | None:
+    """Fetches as many batches as make the elements of a ``prefetch``."""
+    elements = tf.get_static_value(plain._buffer_size)
+    if elements is None:
+        return None
 
-    def again(dataset: tf.data.Dataset) -> tf.data.Dataset:
-        return method(dataset, *args, **kwargs)
+    def prefetch(dataset: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
+        # What stands for a number stays.
+        batches = int(elements) if elements < 0 else -(-int(elements) // batch_size)
+        return tf.data.Dataset.prefetch(dataset, batches)
 
-    if name == "prefetch":
-        buffer_size = tf.get_static_value(plain._buffer_size)
-
-        def prefetch(dataset: tf.data.Dataset, batch_size: int) -> tf.data.Dataset:
-            return tf.data.Dataset.prefetch(dataset, _batches(int(buffer_size), batch_size))
-
-        return Step(name, again, prefetch if buffer_size is not None else None)
-    if name == "with_options":
-        return Step(name, again, lambda dataset, _: again(dataset))
-    attribute = {"shuffle": "_buffer_size", "take": "_count"}.get(name)
-    most = tf.get_static_value(getattr(plain, attribute)) if attribute else None
-    return Step(name, again, most=int(most) if most is not None and most > 0 else None)
+    return prefetch
 
 
-def _with_seed(plain: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``shuffle`` behind the first, with the seed that it drew if given none.
+def _with_options(plain: Any) -> OfBatches:
+    """Sets the options that a dataset has, as they are now."""
+    options = plain.options()
+    return lambda dataset, _: tf.data.Dataset.with_options(dataset, options)
 
-    Another one would be drawn for another dataset, where ``tf.random.set_seed`` has made the order
-    of all certain.
-    """
-    given = inspect.signature(tf.data.Dataset.shuffle).bind(plain, *args, **kwargs).arguments
-    call = dict(list(given.items())[2:])
-    seeds = [tf.get_static_value(seed) for seed in (plain._seed, plain._seed2)]
-    if call.get("seed") is None and None not in seeds and any(seeds):
-        call["seed"] = int(seeds[1])
-    return call
+
+_StepMaker = Callable[[Any], OfBatches | None]
+_STEPS: dict[str, _StepMaker] = {"prefetch": _prefetched, "with_options": _with_options}
 
 
 def _of_records(name: str) -> Any:
@@ -449,22 +479,10 @@ def _of_records(name: str) -> Any:
         plain = method(self, *args, **kwargs)
         if not self._has_records():
             return plain
-        return FollowingDataset(plain, self, _step(name, plain, args, kwargs))
-
-    return follow
-
-
-def _of_elements(name: str) -> Any:
-    method = getattr(tf.data.Dataset, name)
-
-    @functools.wraps(method)
-    def follow(self: MappedDataset, *args: Any, **kwargs: Any) -> tf.data.Dataset:
-        plain = method(self, *args, **kwargs)
-        return self._followed(plain, _step(name, plain, args, kwargs))
+        return FollowingDataset(plain, self, _STEPS[name](plain) if name in _STEPS else None)
 
     return follow
 
 
 for _name in _OF_RECORDS:
     setattr(RecordDataset, _name, _of_records(_name))
-    setattr(MappedDataset, _name, _of_elements(_name))

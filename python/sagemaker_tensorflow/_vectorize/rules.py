@@ -110,6 +110,13 @@ class Call:
             tensors.append(tensor)
         return tensors
 
+    def axis(self, axis: int, number: int, more: int = 0) -> int:
+        """Where dimension ``axis`` of an input, which may get ``more``, is in the batch."""
+        rank = self.rank(number) + more
+        if not -rank <= axis < rank:
+            raise self.error("there is no such dimension")
+        return axis % rank + 1
+
     def error(self, reason: str) -> NoBatchFormError:
         return NoBatchFormError(f"op {self.op.type} ('{self.op.name}'): {reason}")
 
@@ -158,8 +165,7 @@ _ELEMENTWISE = {
     "BitwiseAnd BitwiseOr BitwiseXor Invert LeftShift RightShift Maximum Minimum Relu Sign": _INTS,
     "LogicalAnd LogicalNot LogicalOr": {tf.bool},
     "SelectV2": {tf.bool},
-    "Equal NotEqual Identity IdentityN OnesLike PreventGradient Snapshot StopGradient"
-    " ZerosLike": _ANY,
+    "Identity OnesLike PreventGradient Snapshot StopGradient ZerosLike": _ANY,
     "AsString": _NUMBERS | {tf.bool},
     "DecodeBase64 DecodeCompressed DecodeRaw EncodeBase64 StaticRegexFullMatch StaticRegexReplace"
     " StringLength StringLower StringStrip StringToHashBucket StringToHashBucketFast"
@@ -179,10 +185,21 @@ def _elementwise(types: Set[tf.DType]) -> Rule:
 
 for _names, _types in _ELEMENTWISE.items():
     _rule(*_names.split())(_elementwise(_types))
-# Each input is for itself.
-_rule("IdentityN")(
-    lambda call: [value.tensor for value in map(call.spread, range(len(call.inputs)))]
-)
+
+
+@_rule("IdentityN")
+def _identity_n(call: Call) -> list[Value]:
+    return list(call.inputs)
+
+
+@_rule("Equal", "NotEqual")
+def _equal(call: Call) -> list[tf.Tensor]:
+    # Of shapes that do not fit, == makes False instead of an error.
+    first, second = (tensor.shape for tensor in call.op.inputs)
+    if not (first.is_fully_defined() and second.is_fully_defined()):
+        raise call.error("the shapes of its inputs are not known")
+    tf.broadcast_static_shape(first, second)
+    return call.make(call.aligned())
 
 
 @_rule("Cast")
@@ -261,11 +278,6 @@ def _parse_example(call: Call) -> list[tf.Tensor]:
 # Dimensions: the records come first, so all others move on by one.
 
 
-def _moved(axis: int) -> int:
-    """A dimension as TensorFlow counts it: from the front, or below 0 from the back."""
-    return axis + 1 if axis >= 0 else axis
-
-
 @_rule("Reshape")
 def _reshape(call: Call) -> list[tf.Tensor]:
     shape = call.common(1)
@@ -280,12 +292,12 @@ def _ensure_shape(call: Call) -> list[tf.Tensor]:
 
 @_rule("ExpandDims")
 def _expand_dims(call: Call) -> list[tf.Tensor]:
-    return [tf.expand_dims(call.stacked(0), _moved(int(call.constant(1))))]
+    return [tf.expand_dims(call.stacked(0), call.axis(int(call.constant(1)), 0, more=1))]
 
 
 @_rule("Squeeze")
 def _squeeze(call: Call) -> list[tf.Tensor]:
-    axes = [_moved(axis) for axis in call.attribute("squeeze_dims")]
+    axes = [call.axis(axis, 0) for axis in call.attribute("squeeze_dims")]
     shape = call.op.inputs[0].shape
     if not axes:
         if not shape.is_fully_defined():
@@ -329,13 +341,14 @@ def _strided_slice(call: Call) -> list[tf.Tensor]:
 
 @_rule("GatherV2")
 def _gather(call: Call) -> list[tf.Tensor]:
-    params, indices, axis = call.inputs[0], call.inputs[1], int(call.constant(2)) % call.rank(0)
+    params, indices = call.inputs[:2]
+    axis = call.axis(int(call.constant(2)), 0)
     if call.attribute("batch_dims"):
         raise call.error("it has dimensions of a batch")
-    if not params.is_stacked and axis == 0:
+    if not params.is_stacked and axis == 1:
         return [tf.gather(params.tensor, indices.tensor)]
     if not indices.is_stacked:
-        return [tf.gather(params.tensor, indices.tensor, axis=_moved(axis))]
+        return [tf.gather(params.tensor, indices.tensor, axis=axis)]
     raise call.error("both inputs depend on the record")
 
 
@@ -347,43 +360,44 @@ def _gather_nd(call: Call) -> list[tf.Tensor]:
 @_rule("ConcatV2")
 def _concat(call: Call) -> list[tf.Tensor]:
     count = len(call.inputs) - 1
-    return [tf.concat([call.spread(n) for n in range(count)], _moved(int(call.constant(count))))]
+    axis = call.axis(int(call.constant(count)), 0)
+    return [tf.concat([call.spread(number) for number in range(count)], axis)]
 
 
 @_rule("Pack")
 def _pack(call: Call) -> list[tf.Tensor]:
     values = [call.spread(number) for number in range(len(call.inputs))]
-    return [tf.stack(values, _moved(call.attribute("axis")))]
+    return [tf.stack(values, call.axis(call.attribute("axis"), 0, more=1))]
 
 
 @_rule("Unpack")
 def _unpack(call: Call) -> list[tf.Tensor]:
-    axis = _moved(call.attribute("axis"))
+    axis = call.axis(call.attribute("axis"), 0)
     return list(tf.unstack(call.stacked(0), call.attribute("num"), axis))
 
 
 @_rule("Split")
 def _split(call: Call) -> list[tf.Tensor]:
-    axis = _moved(int(call.constant(0)))
+    axis = call.axis(int(call.constant(0)), 1)
     return list(tf.split(call.stacked(1), call.attribute("num_split"), axis))
 
 
 @_rule("SplitV")
 def _split_v(call: Call) -> list[tf.Tensor]:
-    axis = _moved(int(call.constant(2)))
+    axis = call.axis(int(call.constant(2)), 0)
     return list(tf.split(call.stacked(0), call.common(1), axis, num=call.attribute("num_split")))
 
 
 @_rule("Transpose")
 def _transpose(call: Call) -> list[tf.Tensor]:
-    order = [int(axis) % call.rank(0) + 1 for axis in call.constant(1)]
+    order = [call.axis(int(axis), 0) for axis in call.constant(1)]
     return [tf.transpose(call.stacked(0), [0, *order])]
 
 
 @_rule("OneHot")
 def _one_hot(call: Call) -> list[tf.Tensor]:
     depth, on_value, off_value = (call.common(number) for number in (1, 2, 3))
-    axis = _moved(call.attribute("axis"))
+    axis = call.axis(call.attribute("axis"), 0, more=1)
     return [
         tf.raw_ops.OneHot(
             indices=call.stacked(0), depth=depth, on_value=on_value, off_value=off_value, axis=axis
@@ -419,14 +433,14 @@ def _pad(call: Call) -> list[tf.Tensor]:
 
 @_rule("ReverseV2")
 def _reverse(call: Call) -> list[tf.Tensor]:
-    return [tf.reverse(call.stacked(0), [_moved(int(axis)) for axis in call.constant(1)])]
+    return [tf.reverse(call.stacked(0), [call.axis(int(axis), 0) for axis in call.constant(1)])]
 
 
 @_rule("All", "Any", "Max", "Min", "Prod", "Sum")
 def _reduce(call: Call) -> list[tf.Tensor]:
     if call.op.inputs[0].dtype not in _INTS | {tf.bool}:
         raise call.error("floats may be added in another order in batches")
-    axes = tf.constant([_moved(int(axis)) for axis in call.constant(1).flat], tf.int32)
+    axes = tf.constant([call.axis(int(axis), 0) for axis in call.constant(1).flat], tf.int32)
     if call.op.inputs[1].dtype != tf.int32:
         axes = tf.cast(axes, call.op.inputs[1].dtype)
     return call.make([call.stacked(0), axes])
