@@ -165,7 +165,7 @@ _ELEMENTWISE = {
     "BitwiseAnd BitwiseOr BitwiseXor Invert LeftShift RightShift Maximum Minimum Relu Sign": _INTS,
     "LogicalAnd LogicalNot LogicalOr": {tf.bool},
     "SelectV2": {tf.bool},
-    "Identity OnesLike PreventGradient Snapshot StopGradient ZerosLike": _ANY,
+    "OnesLike ZerosLike": _ANY,
     "AsString": _NUMBERS | {tf.bool},
     "DecodeBase64 DecodeCompressed DecodeRaw EncodeBase64 StaticRegexFullMatch StaticRegexReplace"
     " StringLength StringLower StringStrip StringToHashBucket StringToHashBucketFast"
@@ -187,8 +187,8 @@ for _names, _types in _ELEMENTWISE.items():
     _rule(*_names.split())(_elementwise(_types))
 
 
-@_rule("IdentityN")
-def _identity_n(call: Call) -> list[Value]:
+@_rule("Identity", "IdentityN", "PreventGradient", "Snapshot", "StopGradient")
+def _identity(call: Call) -> list[Value]:
     return list(call.inputs)
 
 
