@@ -127,10 +127,10 @@ GOALS = (
     *(
         _ratio(f"{title} / TFRecordDataset, the same lines", case, name, reference, bound)
         for case, name, reference, bound, title in (
-            ("seed-script", "pipe", "file", 6, "the script of the README"),
+            ("seed-script", "pipe", "file", 6, "map before batch"),
             ("seed-script", "channel", "file", 6, "the same on a channel in File mode"),
             ("seed-script-40", "pipe", "file", 15, "the same with 40 features"),
-            ("seed-script", "pipe-exp", "file-exp", 0.98, "the same, not to be done in batches"),
+            ("seed-script", "pipe-exp", "file-exp", 0.98, "the same with exp, record by record"),
         )
     ),
     _ratio("100 B batched / TFRecordDataset(file)", "tfrecord-100b", "batch", "file-batch", 6),
