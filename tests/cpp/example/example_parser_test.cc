@@ -112,10 +112,10 @@ constexpr auto kFloat = FeatureType::kFloat;
 constexpr auto kInt64 = FeatureType::kInt64;
 
 Values Parse(const std::vector<FeatureSpec>& specs, const std::vector<std::string>& examples,
-             const std::set<size_t>& optional = {}) {
+             const std::set<size_t>& optional = {}, bool is_strict = false) {
   const ExampleFeatures features(specs);
   Values values(specs, examples.size(), optional);
-  ExampleParser parser(&features, &values);
+  ExampleParser parser(&features, &values, is_strict);
   // From memory that ends where the Example does, for AddressSanitizer.
   for (size_t row = 0; row < examples.size(); ++row) {
     const std::vector<char> exact(examples[row].begin(), examples[row].end());
@@ -223,6 +223,28 @@ TEST(ExampleParserTest, ReadsOtherEncodings) {
   }
   EXPECT_THAT(Parse({{"f", kFloat, 2}}, {Example({Entry("f", unpacked_floats)})}).floats[0],
               ElementsAre(1, 2));
+}
+
+// TensorFlow reads some of them in another way.
+TEST(ExampleParserTest, AStrictOneReadsWhatLibrariesWrite) {
+  const auto parse = [](const std::string& entry) {
+    return Parse({{"i", kInt64, 2}}, {Example({Entry("other", ""), entry})}, {}, true).int64s[0];
+  };
+  EXPECT_THAT(parse(Entry("i", Int64s({1, 2}))), ElementsAre(1, 2));
+  EXPECT_THAT(parse(Entry("i", Field(3, "\x08" + Varint(1) + "\x08" + Varint(2)))),
+              ElementsAre(1, 2));
+  const std::string unknown = Field(10, "?");
+  for (const std::string& entry :
+       {Entry("i", Int64s({1}) + Int64s({2})),
+        Entry("i", Field(3, Field(1, Varint(1)) + Field(1, Varint(2)))),
+        Entry("i", Field(3, "\x08" + Varint(1) + Field(1, Varint(2)))),
+        Entry("i", unknown + Int64s({1, 2})), Entry("i", Int64s({1, 2})) + unknown,
+        Field(1, Field(2, Int64s({1, 2})) + Field(1, "i")),
+        Field(1, Field(1, "i") + Field(2, Int64s({1})) + Field(2, Int64s({2}))),
+        std::string("\x8a\x00", 2) + Entry("i", Int64s({1, 2})).substr(1)}) {
+    EXPECT_THAT([&] { parse(entry); },
+                ThrowsMessage<InvalidArgumentError>(HasSubstr("as libraries do")));
+  }
 }
 
 TEST(ExampleParserTest, ANameMayBeEmptyOrLong) {
