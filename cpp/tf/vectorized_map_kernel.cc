@@ -367,7 +367,7 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
         if (IsCancelled(ctx)) return CancelledDuringMap();
         const auto bad = FirstBad(mapped);
         const bool has_bad = bad != mapped.end();
-        const absl::Status status = has_bad ? bad->status : absl::OkStatus();
+        absl::Status status = has_bad ? bad->status : absl::OkStatus();
         // Of several errors the first counts, and so does a row of another shape.
         mapped.erase(bad, mapped.end());
         if (!mapped.empty()) TF_RETURN_IF_ERROR(Stack(mapped, out));
@@ -421,7 +421,7 @@ class VectorizedMapDatasetOp::Dataset::Iterator final : public data::DatasetIter
       if (IsCancelled(ctx)) return CancelledDuringMap();
       if (status.ok() && HaveRows(*out, static_cast<int64_t>(count))) {
         Drop(count);
-        return status;
+        return absl::OkStatus();
       }
     }
     const auto end = carried_.begin() + static_cast<std::ptrdiff_t>(count);
