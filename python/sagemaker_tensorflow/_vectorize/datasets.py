@@ -11,6 +11,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from sagemaker_tensorflow._base.tensorflow_module import tensorflow
 from sagemaker_tensorflow._op import op_library
 from sagemaker_tensorflow._vectorize.batch_form import batch_form
@@ -47,9 +49,9 @@ class RecordDataset(tf.data.Dataset):  # type: ignore[misc]
     def map(self, map_func: Any, *args: Any, **kwargs: Any) -> tf.data.Dataset:
         """Maps ``map_func`` over the elements, as ``tf.data.Dataset.map``.
 
-        Where ``batch`` follows, with nothing but ``prefetch``, ``shuffle``, ``repeat``, ``take``
-        and the like between, records go through ``map_func`` a batch at a time if it is certain
-        that the results are the same, errors and their places among the elements included.
+        Where ``batch`` follows, with nothing but ``prefetch``, ``with_options``, ``repeat`` and
+        ``shuffle`` between, records go through ``map_func`` a batch at a time if it is certain that
+        the results are the same, errors and their places among the elements included.
         docs/performance.md says when that is.
 
         Args:
@@ -428,11 +430,11 @@ def _map_and_batch(plain: Any, records: RecordDataset) -> tf.data.Dataset:
 
 
 def _constant(value: Any) -> int:
-    """The value of an argument, as a number."""
+    """The value of an argument that is a number, as far as that is known by now."""
     if tf.is_tensor(value):
         value = tf.get_static_value(value)
-    if value is None:
-        raise NoBatchFormError("the arguments of batch are not known before it runs")
+    if np.ndim(value) or np.asarray(value).dtype.kind not in "iub":
+        raise NoBatchFormError("an argument of batch or shuffle is not a number known by now")
     return int(value)
 
 
