@@ -419,3 +419,6 @@ CASES: tuple[Case, ...] = (
     _READ_AHEAD,
     _PREFETCH,
 )
+
+# One of each kind, to be over within a minute.
+QUICK_CASES = ("seed-script", "tfrecord-1kb", "gzip", "rollover", "stop")

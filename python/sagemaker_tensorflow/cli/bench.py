@@ -33,7 +33,11 @@ def bench(
     ] = None,
     list_cases: Annotated[bool, typer.Option("--list", help="List the cases and exit.")] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Measure for a short time, to try it out; no verdicts.")
+        bool,
+        typer.Option(
+            "--quick",
+            help="Measure a few cases, or those named, for a short time to try it out; no verdicts.",
+        ),
     ] = False,
     rounds: Annotated[
         int | None, typer.Option(min=1, help="Turns of each contender.", show_default="5")
@@ -80,7 +84,9 @@ def bench(
     if output is not None or write_docs is not None:
         _check_plots()
     if from_file is None:
-        results = _measure(_selected(case), _settings(quick, rounds, seconds), console, output)
+        results = _measure(
+            _selected(case, quick), _settings(quick, rounds, seconds), console, output
+        )
     else:
         try:
             results = results_json.load(from_file)
@@ -135,8 +141,8 @@ def _measure(
     return results_json.parse(results_json.dump(measured))
 
 
-def _selected(names: list[str] | None) -> Sequence[Case]:
-    from sagemaker_tensorflow._benchmark.cases import CASES
+def _selected(names: list[str] | None, quick: bool) -> Sequence[Case]:
+    from sagemaker_tensorflow._benchmark.cases import CASES, QUICK_CASES
 
     known = {case.name: case for case in CASES}
     for name in names or []:
@@ -144,7 +150,8 @@ def _selected(names: list[str] | None) -> Sequence[Case]:
             raise typer.BadParameter(
                 f"no case {name!r}; there are: {', '.join(known)}", param_hint="--case"
             )
-    return [known[name] for name in dict.fromkeys(names or known)]
+    chosen = names or (QUICK_CASES if quick else known)
+    return [known[name] for name in dict.fromkeys(chosen)]
 
 
 def _settings(quick: bool, rounds: int | None, seconds: float | None) -> Settings:

@@ -71,3 +71,9 @@ def test_goals_are_for_what_is_measured():
 def test_enough_for_medians(settings):
     assert settings.rounds >= 2
     assert settings.rollovers >= 20
+
+
+def test_a_quick_run_has_a_case_of_each_kind():
+    known = {case.name: case for case in CASES}
+    kinds = {type(known[name]) for name in cases.QUICK_CASES}
+    assert kinds == {cases.ThroughputCase, cases.LatencyCase}
