@@ -36,7 +36,7 @@ def bench(
         bool,
         typer.Option(
             "--quick",
-            help="Measure a few cases, or those named, for a short time to try it out; no verdicts.",
+            help="Measure a few cases, or those named, for a short time; no verdicts.",
         ),
     ] = False,
     rounds: Annotated[
