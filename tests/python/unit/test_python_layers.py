@@ -69,7 +69,12 @@ def module_name(path: Path) -> str:
     return ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
 
 
-MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py*")) if path.is_file()}
+# With stubs, and without the bytecode that Python puts beside them.
+MODULES = {
+    module_name(path): path
+    for path in sorted(PACKAGE.rglob("*.py*"))
+    if path.suffix in (".py", ".pyi")
+}
 
 
 def room_of(module: str) -> str:
