@@ -160,7 +160,7 @@ def test_help_for_each_option():
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["--case=other"], 2, "no case 'other'; there are: tfrecord-100b,"),
+        (["--case=other"], 2, "no case 'other'; there are: seed-script,"),
         (["--rounds=0"], 2, "--rounds"),
         (["--from=missing.json"], 1, "error: cannot read 'missing.json': No such file"),
         (["--write-docs=missing.md"], 2, "--write-docs"),
